@@ -1,0 +1,151 @@
+//! One webhook: read, verify, publish, answer.
+//!
+//! The answer 200 is a promise: the event is stored durably. Everything else makes WorkOS try again. What came in is
+//! never logged, only its size and the ids that parsed.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use hyper::{
+    Request, StatusCode,
+    body::Incoming,
+    header::{CONNECTION, HeaderValue, RETRY_AFTER},
+    http::request::Parts,
+};
+use serde_json::json;
+use shared::{
+    fault::Fault,
+    http::{Answer, BodyError, json, problem, read_body},
+    metrics::labels::{Success, Webhook},
+    payload::{Unreadable, VerifiedEvent},
+    webhook::{Rejection, SIGNATURE_HEADER, SignedDelivery},
+};
+use tokio::time::{Instant, timeout};
+
+use crate::Front;
+
+/// Largest body. WorkOS's are under 1 KiB.
+const MAX_BODY: usize = 256 * 1024;
+
+/// Longest wait for a body.
+const BODY: Duration = Duration::from_secs(10);
+
+/// Longest wait for the queue, whatever its adapter promises. WorkOS does not say how long it waits for an answer; a
+/// few seconds is common.
+const PUBLISH: Duration = Duration::from_secs(5);
+
+/// What a sender is asked to wait after a 503, in seconds.
+const COME_BACK: HeaderValue = HeaderValue::from_static("5");
+
+/// How one request ended, before it is put into HTTP.
+enum Accepted {
+    Stored,
+    NotMailed,
+}
+
+enum Refused {
+    Body(BodyError),
+    Signature(Rejection),
+    Event(Unreadable),
+    Queue(Fault),
+}
+
+/// Answers one delivery and counts it.
+///
+/// From the last byte of the body on, a task of its own does the work: a sender that hangs up early, or the deadline of
+/// a proxy in between, must not leave an event stored and uncounted.
+pub(crate) async fn accept(front: Arc<Front>, request: Request<Incoming>) -> Answer {
+    let begun = Instant::now();
+    let (head, body) = request.into_parts();
+    let body = match read_body(body, MAX_BODY, BODY).await {
+        Ok(body) => body,
+        Err(error) => return conclude(&front, Err(Refused::Body(error)), begun),
+    };
+    let finished = tokio::spawn(async move {
+        let ending = take_in(&front, &head, body).await;
+        conclude(&front, ending, begun)
+    });
+    finished
+        .await
+        .unwrap_or_else(|_| problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The delivery could not be handled. Send it again."))
+}
+
+fn conclude(front: &Front, ending: Result<Accepted, Refused>, begun: Instant) -> Answer {
+    front.metrics.webhook(label(&ending), begun.elapsed());
+    match ending {
+        Ok(Accepted::Stored) => json(StatusCode::OK, &json!({ "status": "accepted" })),
+        Ok(Accepted::NotMailed) => json(StatusCode::OK, &json!({ "status": "ignored" })),
+        Err(refused) => refuse(&refused),
+    }
+}
+
+async fn take_in(front: &Front, head: &Parts, body: Bytes) -> Result<Accepted, Refused> {
+    let size = body.len();
+    let signature = head.headers.get(SIGNATURE_HEADER).map(HeaderValue::as_bytes);
+    let delivery = SignedDelivery { signature, body, received_at: front.clock.now() };
+    let authentic = delivery.verify(&front.keys).map_err(Refused::Signature)?;
+    let event = match authentic.read().map_err(Refused::Event)? {
+        VerifiedEvent::Mailable(event) => event,
+        VerifiedEvent::NotMailed { kind } => {
+            tracing::debug!(kind, size, "an event that no mail follows from");
+            return Ok(Accepted::NotMailed);
+        }
+    };
+    let event = event.with_traceparent(head.headers.get("traceparent").and_then(|value| value.to_str().ok()));
+    store(front, &event).await.map_err(Refused::Queue)?;
+    tracing::info!(event_id = %event.event_id, magic_auth_id = %event.object_id, "accepted");
+    Ok(Accepted::Stored)
+}
+
+async fn store(front: &Front, event: &shared::event::QueuedEvent) -> Result<(), Fault> {
+    let begun = Instant::now();
+    let late = |_| Fault::transient(shared::fault::Reason::QueueUnavailable, "the queue did not answer in time");
+    let stored = timeout(PUBLISH, front.publish.publish(event)).await.map_err(late).flatten();
+    let result = if stored.is_ok() { Success::Ok } else { Success::Failed };
+    front.metrics.published(result, begun.elapsed());
+    stored
+}
+
+fn label(ending: &Result<Accepted, Refused>) -> Webhook {
+    match ending {
+        Ok(Accepted::Stored) => Webhook::Accepted,
+        Ok(Accepted::NotMailed) => Webhook::Ignored,
+        Err(Refused::Body(BodyError::TooLarge)) => Webhook::TooLarge,
+        Err(Refused::Body(BodyError::TooSlow | BodyError::BrokenOff)) => Webhook::Incomplete,
+        Err(Refused::Signature(Rejection::Missing)) => Webhook::MissingSignature,
+        Err(Refused::Signature(Rejection::Malformed)) => Webhook::MalformedSignature,
+        Err(Refused::Signature(Rejection::Forged)) => Webhook::Forged,
+        Err(Refused::Signature(Rejection::Stale)) => Webhook::Stale,
+        Err(Refused::Event(_)) => Webhook::Unreadable,
+        Err(Refused::Queue(_)) => Webhook::Unavailable,
+    }
+}
+
+/// One warning and one answer a refusal. All signature refusals read alike from outside.
+fn refuse(refused: &Refused) -> Answer {
+    match refused {
+        Refused::Body(BodyError::TooLarge) => closing(problem(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is over 256 KiB.")),
+        Refused::Body(BodyError::TooSlow) => closing(problem(StatusCode::REQUEST_TIMEOUT, "too_slow", "The body did not arrive in time.")),
+        Refused::Body(BodyError::BrokenOff) => closing(problem(StatusCode::BAD_REQUEST, "broken_off", "The body broke off.")),
+        Refused::Signature(rejection) => {
+            tracing::warn!(%rejection, "a delivery was refused");
+            problem(StatusCode::UNAUTHORIZED, "signature", "The WorkOS-Signature header is missing, wrong, or too old.")
+        }
+        Refused::Event(unreadable) => {
+            tracing::warn!(%unreadable, "a genuine delivery could not be read");
+            problem(StatusCode::BAD_REQUEST, "unreadable", "The signature is good, but the body is not a WorkOS event.")
+        }
+        Refused::Queue(fault) => {
+            tracing::warn!(%fault, "an event could not be stored; its sender was asked to come back");
+            let mut answer = problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The event could not be stored. Send it again.");
+            answer.headers_mut().insert(RETRY_AFTER, COME_BACK);
+            answer
+        }
+    }
+}
+
+/// The rest of such a body is not wanted on this connection.
+fn closing(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
+}

@@ -1,0 +1,16 @@
+-- Asks for an event. KEYS[1] the claim; ARGV: owner, lease in ms, ms to remember an unfinished claim.
+-- Answers {'DONE'}, {'BUSY', ms left}, or {'FRESH', fence, doubts}.
+-- The lease's end is a field and not the key's own end: the fence and the mark "sending" must outlive the lease.
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local state, owner, ends, fence, doubts = unpack(redis.call('HMGET', KEYS[1], 'state', 'owner', 'until', 'fence', 'doubts'))
+if state == 'done' then return { 'DONE' } end
+local held = (state == 'lease' or state == 'sending') and tonumber(ends or '0') > now
+if held and owner ~= ARGV[1] then return { 'BUSY', tonumber(ends) - now } end
+if held and state == 'sending' then return { 'FRESH', tonumber(fence), tonumber(doubts or '0') } end
+local new_doubts = tonumber(doubts or '0')
+if state == 'sending' then new_doubts = redis.call('HINCRBY', KEYS[1], 'doubts', 1) end
+local new_fence = redis.call('HINCRBY', KEYS[1], 'fence', 1)
+redis.call('HSET', KEYS[1], 'state', 'lease', 'owner', ARGV[1], 'until', string.format('%.0f', now + ARGV[2]))
+redis.call('PEXPIRE', KEYS[1], ARGV[2] + ARGV[3])
+return { 'FRESH', new_fence, new_doubts }

@@ -1,0 +1,179 @@
+//! A small HTTP/1.1 server loop with every bound in place: connections, header size and time, bodies, shutdown.
+//!
+//! A permit is taken before `accept`, so that a full process leaves the waiting to the kernel's backlog instead of
+//! accepting what it cannot serve. Running out of file descriptors pauses the loop; it never ends it.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Body as _, Incoming},
+    header::{self, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::{GracefulConnection, GracefulShutdown},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Longest pause after an accept error. Errors here mean that the process or the machine is out of something.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A head must be complete this long after the connection, or after the last answer on it.
+const HEAD: Duration = Duration::from_secs(10);
+
+/// Most bytes of a head.
+const HEAD_BYTES: usize = 16 * 1024;
+
+/// Most header lines of a head.
+const HEAD_LINES: usize = 64;
+
+/// What handlers answer with.
+pub type Answer = Response<Full<Bytes>>;
+
+/// Bounds of one listener.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections served at once.
+    pub connections: usize,
+    /// Longest wait for open requests after a stop.
+    pub drain: Duration,
+}
+
+/// Hears of connections that open (`true`) and close (`false`).
+pub type OnConnection = Arc<dyn Fn(bool) + Send + Sync>;
+
+/// Serves until `stop`, then finishes open requests within `limits.drain`. `handler` answers everything, errors
+/// included; if its task is dropped because the client hung up, it stops at its next await.
+pub async fn serve<H, F>(listener: TcpListener, limits: Limits, stop: CancellationToken, on_connection: OnConnection, handler: H)
+where
+    H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
+    let permits = Arc::new(Semaphore::new(limits.connections));
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    loop {
+        // Only `close` fails an acquire, and nobody closes this semaphore.
+        let permit = tokio::select! {
+            () = stop.cancelled() => break,
+            Ok(permit) = Arc::clone(&permits).acquire_owned() => permit,
+        };
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        while connections.try_join_next().is_some() {}
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // An answer is one small write: Nagle's algorithm could only delay it.
+        if stream.set_nodelay(true).is_err() {
+            continue;
+        }
+        let connection = graceful.watch(connection(stream, handler.clone()));
+        let on_connection = Arc::clone(&on_connection);
+        connections.spawn(async move {
+            on_connection(true);
+            let closed = OnDrop(move || on_connection(false));
+            // A connection that ends badly is the client's business; its requests have been answered and counted.
+            drop(connection.await);
+            drop((closed, permit));
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!(open = connections.len(), "connections were cut off after the grace period");
+    }
+}
+
+/// One connection with its bounds, ready to be driven.
+fn connection<H, F>(stream: TcpStream, handler: H) -> impl GracefulConnection<Error = hyper::Error> + Send
+where
+    H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
+    let service = service_fn(move |request| {
+        let answer = handler(request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(HEAD_BYTES)
+        .max_headers(HEAD_LINES)
+        .serve_connection(TokioIo::new(stream), service)
+}
+
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// Why a body could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// More than the limit, declared or sent.
+    #[error("larger than the limit")]
+    TooLarge,
+    /// Not complete in time.
+    #[error("not complete in time")]
+    TooSlow,
+    /// The sender hung up, or sent something that is no body.
+    #[error("broken off")]
+    BrokenOff,
+}
+
+/// Reads a whole body of at most `limit` bytes within `patience`.
+pub async fn read_body(body: Incoming, limit: usize, patience: Duration) -> Result<Bytes, BodyError> {
+    if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+        return Err(BodyError::TooLarge);
+    }
+    match tokio::time::timeout(patience, Limited::new(body, limit).collect()).await {
+        Err(_) => Err(BodyError::TooSlow),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
+        Ok(Err(_)) => Err(BodyError::BrokenOff),
+    }
+}
+
+/// An answer with a body of the given type. Nothing of ours may be cached, sniffed or framed.
+pub fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
+}
+
+/// A JSON answer.
+pub fn json(status: StatusCode, body: &serde_json::Value) -> Answer {
+    answer(status, "application/json", body.to_string())
+}
+
+/// An error as problem details (RFC 9457). `kind` is stable and machine-readable; `detail` is for a person and says
+/// nothing about the inside.
+pub fn problem(status: StatusCode, kind: &str, detail: &str) -> Answer {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let body = serde_json::json!({ "type": format!("urn:authpost:{kind}"), "title": title, "status": status.as_u16(), "detail": detail });
+    answer(status, "application/problem+json", body.to_string())
+}

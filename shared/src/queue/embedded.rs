@@ -1,0 +1,249 @@
+//! The queue in the embedded engine: rows in one SQLite file, each change fsynced before it is answered.
+
+use std::{
+    borrow::Cow,
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+use tokio::sync::Notify;
+
+use super::{Consume, Delivery, Depths, Inspect, Publish, Receipt, Verdict};
+use crate::{
+    clock::Clock,
+    event::QueuedEvent,
+    fault::{Fault, Reason},
+    sqlite::Store,
+};
+
+/// Dead letters are kept this long, like the broker's.
+const DEAD_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// Longest wait between two looks at the queue when nothing is known to fall due.
+const LONGEST_NAP: Duration = Duration::from_secs(1);
+
+/// One queue, shared by both roles of one process.
+#[derive(Clone)]
+pub struct EmbeddedQueue(Arc<Inner>);
+
+struct Inner {
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+    /// Rings when a row has become due: published now, or taken back.
+    bell: Notify,
+    longest: u64,
+    healthy: AtomicBool,
+}
+
+impl EmbeddedQueue {
+    /// `longest` is how many events may wait before publishing is refused.
+    pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, longest: u64) -> Self {
+        Self(Arc::new(Inner { store, clock, bell: Notify::new(), longest, healthy: AtomicBool::new(true) }))
+    }
+
+    /// The back's side, taking up to `batch` rows at a time.
+    pub fn consumer(&self, batch: usize) -> EmbeddedConsumer {
+        EmbeddedConsumer { queue: self.clone(), batch, taken: VecDeque::new() }
+    }
+
+    async fn run<T, F>(&self, job: F) -> Result<T, Fault>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let result = self.0.store.run(job).await;
+        self.0.healthy.store(result.is_ok(), Ordering::Relaxed);
+        result
+    }
+
+    fn state(&self) -> Result<(), Cow<'static, str>> {
+        if self.0.healthy.load(Ordering::Relaxed) { Ok(()) } else { Err(Cow::Borrowed("the last change could not be stored")) }
+    }
+}
+
+#[async_trait]
+impl Publish for EmbeddedQueue {
+    async fn publish(&self, event: &QueuedEvent) -> Result<(), Fault> {
+        let payload = event.encode();
+        let (now, longest) = (self.0.clock.now().as_millisecond(), self.0.longest);
+        let stored = self
+            .run(move |connection| {
+                // `max(rowid)` style counts drift; an exact count over the index costs microseconds at our lengths and
+                // is only made when the queue could be long at all.
+                if is_full(connection, longest)? {
+                    return Ok(false);
+                }
+                let sql = "INSERT INTO queue (due_ms, attempt, queued_ms, payload) VALUES (?1, 1, ?1, ?2)";
+                connection.prepare_cached(sql)?.execute(params![now, payload])?;
+                Ok(true)
+            })
+            .await?;
+        if !stored {
+            return Err(Fault::transient(Reason::QueueFull, format!("{longest} events are waiting")));
+        }
+        self.0.bell.notify_one();
+        Ok(())
+    }
+
+    fn ready(&self) -> Result<(), Cow<'static, str>> {
+        self.state()
+    }
+}
+
+/// Whether a row stands at position `longest`: reads an index, stops there, and costs nothing on a short queue.
+fn is_full(connection: &Connection, longest: u64) -> rusqlite::Result<bool> {
+    let span: (Option<i64>, Option<i64>) = connection
+        .prepare_cached("SELECT (SELECT id FROM queue ORDER BY id LIMIT 1), (SELECT id FROM queue ORDER BY id DESC LIMIT 1)")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (Some(oldest), Some(newest)) = span else { return Ok(longest == 0) };
+    // Ids never repeat, so fewer ids than the limit are certainly fewer rows.
+    if u64::try_from(newest - oldest).unwrap_or(u64::MAX) < longest.saturating_sub(1) {
+        return Ok(false);
+    }
+    let count: i64 = connection.prepare_cached("SELECT count(*) FROM queue")?.query_row([], |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or(0) >= longest)
+}
+
+#[async_trait]
+impl Inspect for EmbeddedQueue {
+    async fn depths(&self) -> Result<Depths, Fault> {
+        let now = self.0.clock.now();
+        let (now_ms, buried_before) = (now.as_millisecond(), now.as_millisecond().saturating_sub_unsigned(millis(DEAD_KEPT)));
+        self.run(move |connection| {
+            connection.prepare_cached("DELETE FROM dead WHERE died_ms < ?1")?.execute([buried_before])?;
+            connection.prepare_cached("DELETE FROM claims WHERE gone_ms < ?1")?.execute([now_ms])?;
+            let sql = "SELECT (SELECT count(*) FROM queue WHERE due_ms <= ?1), (SELECT count(*) FROM queue WHERE due_ms > ?1), (SELECT count(*) FROM dead)";
+            connection.prepare_cached(sql)?.query_row([now_ms], |row| {
+                let count = |index| row.get::<_, i64>(index).map(|count| u64::try_from(count).unwrap_or(0));
+                Ok(Depths { work: count(0)?, retry: count(1)?, dead: count(2)? })
+            })
+        })
+        .await
+    }
+
+    fn ready(&self) -> Result<(), Cow<'static, str>> {
+        self.state()
+    }
+}
+
+/// Hands out rows. One a process.
+pub struct EmbeddedConsumer {
+    queue: EmbeddedQueue,
+    batch: usize,
+    taken: VecDeque<Row>,
+}
+
+struct Row {
+    id: i64,
+    attempt: u32,
+    queued_ms: i64,
+    payload: Vec<u8>,
+}
+
+#[async_trait]
+impl Consume for EmbeddedConsumer {
+    async fn next(&mut self) -> Delivery {
+        loop {
+            if let Some(row) = self.taken.pop_front() {
+                return self.delivery(row);
+            }
+            // Listening starts before looking, so that a row published in between still rings.
+            let queue = self.queue.clone();
+            let bell = queue.0.bell.notified();
+            let nap = match self.take().await {
+                Ok(Some(wait)) => wait,
+                Ok(None) => continue,
+                Err(_) => LONGEST_NAP,
+            };
+            drop(tokio::time::timeout(nap, bell).await);
+        }
+    }
+}
+
+impl EmbeddedConsumer {
+    /// Takes what is due. `Some(wait)` when nothing was, with the time until something may be.
+    ///
+    /// Dropped halfway, the rows may be marked taken with nobody to hand them to; they are when the process stops, and
+    /// the next start frees them.
+    async fn take(&mut self) -> Result<Option<Duration>, Fault> {
+        let now = self.queue.0.clock.now().as_millisecond();
+        let batch = i64::try_from(self.batch).unwrap_or(i64::MAX);
+        let (rows, next_due) = self.queue.run(move |connection| take_due(connection, now, batch)).await?;
+        if rows.is_empty() {
+            let wait = next_due.map_or(LONGEST_NAP, |due| Duration::from_millis(u64::try_from(due - now).unwrap_or(0)));
+            return Ok(Some(wait.min(LONGEST_NAP)));
+        }
+        self.taken.extend(rows);
+        Ok(None)
+    }
+
+    fn delivery(&self, row: Row) -> Delivery {
+        let Row { id, attempt, queued_ms, payload } = row;
+        Delivery {
+            event: QueuedEvent::decode(&payload),
+            attempt,
+            queued_at: Timestamp::from_millisecond(queued_ms).ok(),
+            receipt: Box::new(EmbeddedReceipt { queue: self.queue.clone(), id }),
+        }
+    }
+}
+
+fn take_due(connection: &Connection, now: i64, batch: i64) -> rusqlite::Result<(Vec<Row>, Option<i64>)> {
+    let sql = "UPDATE queue SET taken = 1 WHERE id IN
+               (SELECT id FROM queue WHERE taken = 0 AND due_ms <= ?1 ORDER BY due_ms, id LIMIT ?2)
+               RETURNING id, attempt, queued_ms, payload";
+    let mut take = connection.prepare_cached(sql)?;
+    let rows = take
+        .query_map([now, batch], |row| Ok(Row { id: row.get(0)?, attempt: row.get(1)?, queued_ms: row.get(2)?, payload: row.get(3)? }))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let next = connection.prepare_cached("SELECT min(due_ms) FROM queue WHERE taken = 0")?.query_row([], |row| row.get(0))?;
+    Ok((rows, next))
+}
+
+struct EmbeddedReceipt {
+    queue: EmbeddedQueue,
+    id: i64,
+}
+
+#[async_trait]
+impl Receipt for EmbeddedReceipt {
+    async fn settle(self: Box<Self>, verdict: Verdict) -> Result<(), Fault> {
+        let Self { queue, id } = *self;
+        let now = queue.0.clock.now().as_millisecond();
+        queue.run(move |connection| carry_out(connection, id, now, &verdict)).await?;
+        // A retry falls due later than the nap the consumer may be in; let it look again.
+        queue.0.bell.notify_one();
+        Ok(())
+    }
+}
+
+fn carry_out(connection: &Connection, id: i64, now: i64, verdict: &Verdict) -> rusqlite::Result<()> {
+    match verdict {
+        Verdict::Done => {
+            connection.prepare_cached("DELETE FROM queue WHERE id = ?1")?.execute([id])?;
+        }
+        Verdict::Retry { stage, attempt, reason } => {
+            let due = now.saturating_add_unsigned(millis(stage.delay()));
+            let sql = "UPDATE queue SET taken = 0, due_ms = ?2, attempt = ?3, reason = ?4, queued_ms = ?5 WHERE id = ?1";
+            connection.prepare_cached(sql)?.execute(params![id, due, attempt, reason.label(), now])?;
+        }
+        Verdict::Bury { reason, detail } => {
+            let sql = "INSERT INTO dead (died_ms, attempt, reason, detail, payload)
+                       SELECT ?2, attempt, ?3, ?4, payload FROM queue WHERE id = ?1";
+            connection.prepare_cached(sql)?.execute(params![id, now, reason.label(), detail.as_ref()])?;
+            connection.prepare_cached("DELETE FROM queue WHERE id = ?1")?.execute([id])?;
+        }
+    }
+    Ok(())
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

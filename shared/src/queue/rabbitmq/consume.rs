@@ -1,0 +1,190 @@
+//! Consuming: deliveries one by one, each settled by an acknowledgement that counts only when the broker took it.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::{StreamExt as _, stream::SelectAll};
+use jiff::Timestamp;
+use lapin::{
+    Acker, Consumer,
+    message::Delivery as RawDelivery,
+    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
+    types::{AMQPValue, FieldTable},
+};
+use tokio::time::timeout;
+
+use super::{
+    ATTEMPT, QUEUED_AT, classify,
+    link::{Broker, Link, Session},
+    publish::{Message, RabbitPublisher},
+    topology::{Destination, Names},
+};
+use crate::{
+    event::QueuedEvent,
+    fault::{Fault, Reason},
+    metrics::labels::LinkName,
+    queue::{Consume, Delivery, Receipt, Verdict},
+    retry::Policy,
+};
+
+/// Longest wait for an acknowledgement to be written, or for a consumer to be set up.
+const STEP: Duration = Duration::from_secs(5);
+
+/// How often a retry or dead letter is published again before the message is left to the broker to hand out anew.
+const COPIES: u32 = 5;
+
+/// Takes messages from `work` and `unrouted`.
+pub struct RabbitConsumer {
+    link: Link,
+    publisher: Arc<RabbitPublisher>,
+    names: Names,
+    prefetch: u16,
+    taking: Option<Taking>,
+}
+
+struct Taking {
+    session: Arc<Session>,
+    streams: SelectAll<Consumer>,
+}
+
+impl RabbitConsumer {
+    /// Connects in the background. `prefetch` is how many unsettled messages the broker hands us at most; retries and
+    /// dead letters go out through `publisher`.
+    pub fn new(broker: Broker, publisher: Arc<RabbitPublisher>, prefetch: u16) -> Self {
+        let names = broker.names.clone();
+        Self { link: Link::open(broker, LinkName::Consumer), publisher, names, prefetch: prefetch.max(1), taking: None }
+    }
+
+    async fn begin(&self, session: &Session) -> lapin::Result<SelectAll<Consumer>> {
+        session.channel.basic_qos(self.prefetch, BasicQosOptions::default()).await?;
+        let mut streams = SelectAll::new();
+        for queue in [self.names.work(), self.names.unrouted()] {
+            let consumer = session.channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
+            streams.push(consumer.await?);
+        }
+        Ok(streams)
+    }
+
+    fn delivery(&self, raw: RawDelivery, session: &Arc<Session>) -> Delivery {
+        let headers = raw.properties.headers().as_ref();
+        let header = |name: &str| headers.and_then(|table| table.inner().get(name)).and_then(integer);
+        let event = QueuedEvent::decode(&raw.data);
+        Delivery {
+            attempt: header(ATTEMPT).and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(1).max(1),
+            queued_at: header(QUEUED_AT).and_then(|millisecond| Timestamp::from_millisecond(millisecond).ok()),
+            receipt: Box::new(RabbitReceipt {
+                publisher: Arc::clone(&self.publisher),
+                session: Arc::clone(session),
+                acker: raw.acker,
+                id: event.as_ref().ok().map(|event| event.event_id.to_string()),
+                body: raw.data,
+                attempt: header(ATTEMPT).and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(1),
+            }),
+            event,
+        }
+    }
+}
+
+/// Brokers and tools write integers in every width.
+fn integer(value: &AMQPValue) -> Option<i64> {
+    match value {
+        AMQPValue::LongLongInt(number) => Some(*number),
+        AMQPValue::LongInt(number) => Some(i64::from(*number)),
+        AMQPValue::ShortInt(number) => Some(i64::from(*number)),
+        AMQPValue::ShortShortInt(number) => Some(i64::from(*number)),
+        AMQPValue::LongUInt(number) => Some(i64::from(*number)),
+        AMQPValue::ShortUInt(number) => Some(i64::from(*number)),
+        AMQPValue::ShortShortUInt(number) => Some(i64::from(*number)),
+        _ => None,
+    }
+}
+
+#[async_trait]
+impl Consume for RabbitConsumer {
+    async fn next(&mut self) -> Delivery {
+        loop {
+            let Some(taking) = &mut self.taking else {
+                let session = self.link.session().await;
+                match timeout(STEP, self.begin(&session)).await {
+                    Ok(Ok(streams)) => self.taking = Some(Taking { session, streams }),
+                    _ => session.fail(),
+                }
+                continue;
+            };
+            match taking.streams.next().await {
+                Some(Ok(raw)) if !taking.session.is_over() => {
+                    let session = Arc::clone(&taking.session);
+                    return self.delivery(raw, &session);
+                }
+                // A stream that ends was cancelled by the broker (its queue is gone); one that fails lost its channel.
+                // Either way a new session declares and consumes everything again.
+                _ => {
+                    taking.session.fail();
+                    self.taking = None;
+                }
+            }
+        }
+    }
+}
+
+struct RabbitReceipt {
+    publisher: Arc<RabbitPublisher>,
+    session: Arc<Session>,
+    acker: Acker,
+    id: Option<String>,
+    body: Vec<u8>,
+    attempt: u32,
+}
+
+#[async_trait]
+impl Receipt for RabbitReceipt {
+    async fn settle(self: Box<Self>, verdict: Verdict) -> Result<(), Fault> {
+        match &verdict {
+            Verdict::Done => {}
+            Verdict::Retry { stage, attempt, reason } => {
+                self.copy(Destination::Retry(*stage), *attempt, *reason, "").await?;
+            }
+            Verdict::Bury { reason, detail } => {
+                self.copy(Destination::Dead, self.attempt, *reason, detail).await?;
+            }
+        }
+        self.acknowledge().await
+    }
+}
+
+impl RabbitReceipt {
+    /// Publishes the copy that replaces this message. The original is acknowledged only after the broker confirmed the
+    /// copy: a crash in between leaves two, and the claim absorbs one.
+    async fn copy(&self, destination: Destination, attempt: u32, reason: Reason, detail: &str) -> Result<(), Fault> {
+        let mut failures = 0;
+        loop {
+            let message = Message { body: &self.body, id: self.id.as_deref(), attempt, reason, detail };
+            match self.publisher.send(destination, message).await {
+                Ok(()) => return Ok(()),
+                Err(fault) => {
+                    failures += 1;
+                    if failures == COPIES || self.session.is_over() {
+                        // Left unacknowledged on a session that is given up, the message is handed out again.
+                        self.session.fail();
+                        return Err(fault);
+                    }
+                }
+            }
+            tokio::time::sleep(Policy::CONNECTIONS.delay(failures, 0.0)).await;
+        }
+    }
+
+    /// Only `Ok(true)` is an acknowledgement; anything else means that the broker will hand the message out again.
+    async fn acknowledge(&self) -> Result<(), Fault> {
+        let result = timeout(STEP, self.acker.ack(BasicAckOptions::default())).await;
+        if matches!(result, Ok(Ok(true))) {
+            return Ok(());
+        }
+        self.session.fail();
+        Err(match result {
+            Ok(Err(error)) => classify(&error),
+            Ok(Ok(_)) => Fault::transient(Reason::QueueUnavailable, "the channel was lost before the acknowledgement"),
+            Err(_) => Fault::transient(Reason::QueueUnavailable, "the acknowledgement could not be written in time"),
+        })
+    }
+}

@@ -1,0 +1,120 @@
+//! How a process lives and ends: named tasks, one stop, a grace period, and an exit code that tells the truth.
+//!
+//! A role is a future. If one ends or panics before anybody asked it to, the others are stopped in order and the
+//! process exits with 1: a supervisor that restarts us is better than half a service. The first SIGTERM or SIGINT asks
+//! for an orderly end, the second cuts it short.
+
+use std::{collections::HashMap, process::ExitCode, time::Duration};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::{Id, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+
+/// The tasks of one process, by name.
+pub struct Tasks {
+    set: JoinSet<()>,
+    names: HashMap<Id, &'static str>,
+    stop: CancellationToken,
+}
+
+impl Tasks {
+    /// None yet. They are asked to end through `stop`.
+    pub fn new(stop: CancellationToken) -> Self {
+        Self { set: JoinSet::new(), names: HashMap::new(), stop }
+    }
+
+    /// Starts a task that runs until the stop.
+    pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let id = self.set.spawn(task).id();
+        self.names.insert(id, name);
+    }
+
+    /// Waits for a signal or for a task that ends by itself, stops everything, and waits at most `grace`.
+    pub async fn run_until_stopped(mut self, grace: Duration) -> ExitCode {
+        let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+        let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+            tracing::error!("signals cannot be handled on this system");
+            return ExitCode::FAILURE;
+        };
+        let mut clean = true;
+        let stop = self.stop.clone();
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
+            _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
+            () = stop.cancelled() => tracing::info!("stopping"),
+            clean_end = self.next_end() => clean = clean_end && self.stop.is_cancelled(),
+        }
+        if !clean {
+            tracing::error!("a task ended unasked; stopping the process");
+        }
+        self.stop.cancel();
+        let all_ended = async {
+            while !self.set.is_empty() {
+                clean &= self.next_end().await;
+            }
+        };
+        tokio::select! {
+            () = all_ended => {}
+            () = tokio::time::sleep(grace) => { clean = false; self.cut_off("the grace period is over"); }
+            _ = terminate.recv() => { clean = false; self.cut_off("a second signal"); }
+            _ = interrupt.recv() => { clean = false; self.cut_off("a second signal"); }
+        }
+        if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    /// The next task to end, logged; `false` if it panicked.
+    async fn next_end(&mut self) -> bool {
+        let Some(ended) = self.set.join_next_with_id().await else { return true };
+        let (id, panicked) = match &ended {
+            Ok((id, ())) => (*id, false),
+            Err(error) => (error.id(), error.is_panic()),
+        };
+        let task = self.names.remove(&id).unwrap_or("unnamed");
+        if panicked {
+            tracing::error!(task, "a task panicked");
+        } else {
+            tracing::debug!(task, "a task ended");
+        }
+        !panicked
+    }
+
+    fn cut_off(&self, why: &'static str) {
+        let running: Vec<&str> = self.names.values().copied().collect();
+        tracing::warn!(why, still_running = running.join(","), "cut off; what was in hand will be handed out again");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_ends_unasked_stops_the_others_and_fails() {
+        let stop = CancellationToken::new();
+        let mut tasks = Tasks::new(stop.clone());
+        tasks.spawn("waits", stop.clone().cancelled_owned());
+        tasks.spawn("ends", async {});
+        assert_eq!(format!("{:?}", tasks.run_until_stopped(Duration::from_secs(5)).await), format!("{:?}", ExitCode::FAILURE));
+        assert!(stop.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn an_asked_for_end_is_a_success() {
+        let stop = CancellationToken::new();
+        let mut tasks = Tasks::new(stop.clone());
+        tasks.spawn("waits", stop.clone().cancelled_owned());
+        stop.cancel();
+        assert_eq!(format!("{:?}", tasks.run_until_stopped(Duration::from_secs(5)).await), format!("{:?}", ExitCode::SUCCESS));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_will_not_end_is_cut_off() {
+        let stop = CancellationToken::new();
+        let mut tasks = Tasks::new(stop.clone());
+        tasks.spawn("hangs", std::future::pending());
+        stop.cancel();
+        assert_eq!(format!("{:?}", tasks.run_until_stopped(Duration::from_secs(5)).await), format!("{:?}", ExitCode::FAILURE));
+    }
+}
