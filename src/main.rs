@@ -1,1 +1,7 @@
-fn main() {}
+//! The `authpost` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    authpost::cmd::main()
+}

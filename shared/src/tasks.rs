@@ -8,6 +8,7 @@ use std::{collections::HashMap, process::ExitCode, time::Duration};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
+    sync::mpsc,
     task::{Id, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
@@ -17,18 +18,34 @@ pub struct Tasks {
     set: JoinSet<()>,
     names: HashMap<Id, &'static str>,
     stop: CancellationToken,
+    /// Held by every task until it ends.
+    alive: (mpsc::Sender<()>, mpsc::Receiver<()>),
 }
 
 impl Tasks {
     /// None yet. They are asked to end through `stop`.
     pub fn new(stop: CancellationToken) -> Self {
-        Self { set: JoinSet::new(), names: HashMap::new(), stop }
+        Self { set: JoinSet::new(), names: HashMap::new(), stop, alive: mpsc::channel(1) }
     }
 
     /// Starts a task that runs until the stop.
     pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let id = self.set.spawn(task).id();
+        let alive = self.alive.0.clone();
+        let running = async move {
+            task.await;
+            drop(alive);
+        };
+        let id = self.set.spawn(running).id();
         self.names.insert(id, name);
+    }
+
+    /// Resolves when every task spawned so far has ended, however.
+    pub fn all_ended(&mut self) -> impl Future<Output = ()> + Send + use<> {
+        let (_, mut gone) = std::mem::replace(&mut self.alive, mpsc::channel(1));
+        async move {
+            // Nothing is ever sent: `None` says that the last sender is gone.
+            while gone.recv().await.is_some() {}
+        }
     }
 
     /// Waits for a signal or for a task that ends by itself, stops everything, and waits at most `grace`.

@@ -14,7 +14,7 @@ use lapin::{
 use tokio::time::timeout;
 
 use super::{
-    ATTEMPT, QUEUED_AT, classify,
+    ATTEMPT, QUEUED_AT, RabbitInspector, classify,
     link::{Broker, Link, Session},
     publish::{Message, RabbitPublisher},
     topology::{Destination, Names},
@@ -53,6 +53,11 @@ impl RabbitConsumer {
     pub fn new(broker: Broker, publisher: Arc<RabbitPublisher>, prefetch: u16) -> Self {
         let names = broker.names.clone();
         Self { link: Link::open(broker, LinkName::Consumer), publisher, names, prefetch: prefetch.max(1), taking: None }
+    }
+
+    /// Looks at the queues this consumer serves.
+    pub fn inspector(&self) -> RabbitInspector {
+        RabbitInspector { publisher: Arc::clone(&self.publisher), consumer: self.link.state(), names: self.names.clone() }
     }
 
     async fn begin(&self, session: &Session) -> lapin::Result<SelectAll<Consumer>> {

@@ -84,7 +84,12 @@ impl Link {
 
     /// The session, if there is one now.
     pub(super) fn now(&self) -> Option<Arc<Session>> {
-        self.current.borrow().clone().filter(|session| !session.is_over())
+        working(&self.current)
+    }
+
+    /// For whoever only asks how it is.
+    pub(super) fn state(&self) -> LinkState {
+        LinkState(self.current.clone())
     }
 
     /// The next session that works. Waits as long as it takes.
@@ -99,15 +104,25 @@ impl Link {
             }
         }
     }
+}
 
+/// How a link is, without the power to keep it alive.
+#[derive(Clone)]
+pub(super) struct LinkState(watch::Receiver<Option<Arc<Session>>>);
+
+impl LinkState {
     /// `Err` with the reason while there is no working session.
     pub(super) fn ready(&self) -> Result<(), Cow<'static, str>> {
-        match self.now() {
+        match working(&self.0) {
             None => Err(Cow::Borrowed("not connected to the broker")),
             Some(session) if session.connection.status().blocked() => Err(Cow::Borrowed("the broker has stopped taking messages")),
             Some(_) => Ok(()),
         }
     }
+}
+
+fn working(current: &watch::Receiver<Option<Arc<Session>>>) -> Option<Arc<Session>> {
+    current.borrow().clone().filter(|session| !session.is_over())
 }
 
 async fn keep_connected(broker: Broker, name: LinkName, current: watch::Sender<Option<Arc<Session>>>) {

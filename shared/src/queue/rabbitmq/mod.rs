@@ -5,13 +5,15 @@
 //! which makes it anew after every failure; lapin's own recovery is not used (docs/adr/0002).
 
 mod consume;
+mod inspect;
 mod link;
 mod publish;
 mod topology;
 
 pub use consume::RabbitConsumer;
+pub use inspect::RabbitInspector;
 pub use link::Broker;
-pub use publish::{RabbitInspector, RabbitPublisher};
+pub use publish::RabbitPublisher;
 pub use topology::Names;
 
 use crate::fault::{Fault, Reason};

@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use lapin::{
     BasicProperties, Confirmation,
-    options::{BasicPublishOptions, QueueDeclareOptions},
+    options::BasicPublishOptions,
     types::{AMQPValue, FieldTable, ShortString},
 };
 use tokio::time::timeout;
@@ -13,27 +13,22 @@ use tokio::time::timeout;
 use super::{
     ATTEMPT, DETAIL, REASON, classify,
     link::{Broker, Link, Session},
-    topology::{Destination, Names, routing_key},
+    topology::{Destination, routing_key},
 };
 use crate::{
     clock::Clock,
     event::QueuedEvent,
     fault::{Fault, Reason},
     metrics::labels::LinkName,
-    queue::{Depths, Inspect, Publish},
-    retry::STAGES,
+    queue::Publish,
 };
 
 /// Longest wait for the broker's confirm. The front's whole answer must fit into what a sender waits.
 const CONFIRM: Duration = Duration::from_secs(4);
 
-/// Longest wait for a look at the queues.
-const LOOK: Duration = Duration::from_secs(5);
-
 /// Says "stored" only when the broker did.
 pub struct RabbitPublisher {
-    link: Link,
-    names: Names,
+    pub(super) link: Link,
     clock: Arc<dyn Clock>,
     events: ShortString,
 }
@@ -50,14 +45,8 @@ pub(super) struct Message<'a> {
 impl RabbitPublisher {
     /// Connects in the background.
     pub fn new(broker: Broker, clock: Arc<dyn Clock>) -> Self {
-        let names = broker.names.clone();
-        let events = ShortString::from(names.events());
-        Self { link: Link::open(broker, LinkName::Publisher), names, clock, events }
-    }
-
-    /// Looks at the queues over the publisher's connection.
-    pub fn inspector(self: &Arc<Self>) -> RabbitInspector {
-        RabbitInspector { publisher: Arc::clone(self) }
+        let events = ShortString::from(broker.names.events());
+        Self { link: Link::open(broker, LinkName::Publisher), clock, events }
     }
 
     pub(super) async fn send(&self, destination: Destination, message: Message<'_>) -> Result<(), Fault> {
@@ -140,45 +129,6 @@ impl Publish for RabbitPublisher {
     }
 
     fn ready(&self) -> Result<(), Cow<'static, str>> {
-        self.link.ready()
-    }
-}
-
-/// See [`RabbitPublisher::inspector`].
-pub struct RabbitInspector {
-    publisher: Arc<RabbitPublisher>,
-}
-
-#[async_trait]
-impl Inspect for RabbitInspector {
-    async fn depths(&self) -> Result<Depths, Fault> {
-        let link = &self.publisher.link;
-        let session = link.now().ok_or_else(|| Fault::transient(Reason::QueueUnavailable, "not connected to the broker"))?;
-        let look = async {
-            let names = &self.publisher.names;
-            let channel = session.connection.create_channel().await?;
-            let count = async |name: String| {
-                let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
-                let queue = channel.queue_declare(name.into(), options, FieldTable::default()).await?;
-                Ok::<u64, lapin::Error>(u64::from(queue.message_count()))
-            };
-            let work = count(names.work()).await? + count(names.unrouted()).await?;
-            let mut retry = 0;
-            for stage in STAGES {
-                retry += count(names.retry(stage)).await?;
-            }
-            let dead = count(names.dead()).await?;
-            channel.close(200, "looked".into()).await?;
-            Ok::<_, lapin::Error>(Depths { work, retry, dead })
-        };
-        match timeout(LOOK, look).await {
-            Ok(Ok(depths)) => Ok(depths),
-            Ok(Err(error)) => Err(classify(&error)),
-            Err(_) => Err(Fault::transient(Reason::QueueUnavailable, "no answer in time")),
-        }
-    }
-
-    fn ready(&self) -> Result<(), Cow<'static, str>> {
-        self.publisher.link.ready()
+        self.link.state().ready()
     }
 }

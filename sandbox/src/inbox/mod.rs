@@ -1,0 +1,200 @@
+//! An SMTP server that keeps what it is given, and can be told to misbehave at any point of the conversation.
+
+mod session;
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use jiff::Timestamp;
+use shared::clock::Clock;
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+};
+use tokio_rustls::TlsAcceptor;
+
+/// Most mails kept; older ones are let go and stay counted.
+const KEPT: usize = 100_000;
+
+/// Where in the conversation the inbox can be told to misbehave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Right after the connection.
+    Greeting,
+    /// EHLO.
+    Ehlo,
+    /// AUTH.
+    Auth,
+    /// MAIL FROM.
+    Mail,
+    /// RCPT TO.
+    Rcpt,
+    /// DATA.
+    Data,
+    /// After the final dot.
+    Dot,
+}
+
+/// What it does instead of its duty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Misdeed {
+    /// Answers this line (without CRLF) and goes on. After the dot, a mail answered with anything but 2xx is not kept.
+    Say(&'static str),
+    /// Says nothing more until the other side gives up.
+    Stall,
+    /// Hangs up.
+    HangUp,
+    /// Keeps the mail and hangs up without saying so. Only after the dot.
+    KeepAndHangUp,
+    /// Keeps the mail and says nothing more. Only after the dot.
+    KeepAndStall,
+}
+
+/// How the inbox behaves when nothing else is ordered.
+#[derive(Clone, Default)]
+pub struct Manners {
+    /// Does not offer PIPELINING.
+    pub without_pipelining: bool,
+    /// User name and password that AUTH PLAIN must bring.
+    pub login: Option<(String, String)>,
+    /// TLS from the first byte.
+    pub implicit_tls: Option<TlsAcceptor>,
+    /// TLS after STARTTLS.
+    pub starttls: Option<TlsAcceptor>,
+    /// Counts mails without keeping them: a sink for measuring.
+    pub only_counts: bool,
+}
+
+/// One mail as it came.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// The envelope's sender.
+    pub from: String,
+    /// The envelope's recipient.
+    pub to: String,
+    /// The mail, dots undone.
+    pub raw: Vec<u8>,
+    /// When the final dot was answered.
+    pub at: Timestamp,
+}
+
+/// The running server. Stops when dropped.
+pub struct Inbox {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    server: AbortHandle,
+}
+
+struct Shared {
+    manners: Manners,
+    clock: Arc<dyn Clock>,
+    orders: Mutex<VecDeque<(Step, Misdeed)>>,
+    mails: Mutex<VecDeque<Received>>,
+    count: watch::Sender<u64>,
+    connections: AtomicU64,
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Inbox {
+    /// Serves on `listener`.
+    pub fn start(listener: TcpListener, manners: Manners, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            manners,
+            clock,
+            orders: Mutex::default(),
+            mails: Mutex::default(),
+            count: watch::Sender::new(0),
+            connections: AtomicU64::new(0),
+        });
+        let server = tokio::spawn(accept(listener, Arc::clone(&shared))).abort_handle();
+        Ok(Self { address, shared, server })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Orders one misdeed: the first conversation that reaches `step` commits it. Orders for one step are carried out
+    /// in order.
+    pub fn order(&self, step: Step, misdeed: Misdeed) {
+        lock(&self.shared.orders).push_back((step, misdeed));
+    }
+
+    /// Orders not carried out yet.
+    pub fn open_orders(&self) -> usize {
+        lock(&self.shared.orders).len()
+    }
+
+    /// The mails kept, oldest first.
+    pub fn mails(&self) -> Vec<Received> {
+        lock(&self.shared.mails).iter().cloned().collect()
+    }
+
+    /// How many mails were accepted.
+    pub fn count(&self) -> u64 {
+        *self.shared.count.borrow()
+    }
+
+    /// How many connections were made.
+    pub fn connections(&self) -> u64 {
+        self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// Returns once `count` mails were accepted.
+    pub async fn reached(&self, count: u64) {
+        let mut counter = self.shared.count.subscribe();
+        // Fails only when the sender is gone, and we hold it.
+        drop(counter.wait_for(|now| *now >= count).await);
+    }
+}
+
+impl Shared {
+    fn misdeed(&self, step: Step) -> Option<Misdeed> {
+        let mut orders = lock(&self.orders);
+        let index = orders.iter().position(|(ordered, _)| *ordered == step)?;
+        orders.remove(index).map(|(_, misdeed)| misdeed)
+    }
+
+    fn keep(&self, from: &str, to: &str, raw: Vec<u8>) {
+        if !self.manners.only_counts {
+            let mut mails = lock(&self.mails);
+            mails.push_back(Received { from: from.to_owned(), to: to.to_owned(), raw, at: self.clock.now() });
+            if mails.len() > KEPT {
+                mails.pop_front();
+            }
+        }
+        self.count.send_modify(|count| *count += 1);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut sessions = JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        while sessions.try_join_next().is_some() {}
+        shared.connections.fetch_add(1, Ordering::Relaxed);
+        if stream.set_nodelay(true).is_ok() {
+            let shared = Arc::clone(&shared);
+            // A conversation that breaks off is what a test wanted, or the other side's business.
+            sessions.spawn(async move { drop(session::converse(stream, &shared).await) });
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! A stand-in for WorkOS: makes codes, posts signed webhooks, answers `GET /user_management/magic_auth/{id}`.
+//!
+//! It keeps to what is documented of the real one (<https://workos.com/docs/reference/authkit/magic-auth>): the event
+//! never holds the code, a code lives for ten minutes, an unknown id is a 404, a wrong key a 401.
+
+mod post;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use hyper::{
+    Method, Request, StatusCode,
+    body::Incoming,
+    header::{AUTHORIZATION, HeaderName, HeaderValue},
+};
+use jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Value, json};
+use shared::{
+    clock::Clock,
+    http::{self, Answer, Limits},
+};
+use tokio::{net::TcpListener, sync::watch, task::AbortHandle};
+use tokio_util::sync::CancellationToken;
+use ulid::Ulid;
+
+pub use self::post::{PostError, Posted, post};
+
+/// How long its codes live.
+pub const LIFE: SignedDuration = SignedDuration::from_mins(10);
+
+/// An answer to the next read instead of the true one.
+#[derive(Debug, Clone)]
+pub enum Instead {
+    /// This status, these headers, this body.
+    Answer(u16, Vec<(&'static str, String)>, String),
+    /// Nothing, until the other side gives up.
+    Stall,
+    /// The true answer, this much later.
+    Late(Duration),
+}
+
+/// A code and the event that announces it.
+#[derive(Debug, Clone)]
+pub struct MagicAuth {
+    /// `magic_auth_…`
+    pub id: String,
+    /// `event_…`
+    pub event_id: String,
+    /// `user_…`
+    pub user_id: String,
+    /// Whom it is for.
+    pub email: String,
+    /// The six digits.
+    pub code: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+impl MagicAuth {
+    /// The webhook's body, as WorkOS posts it: without the code.
+    pub fn event(&self) -> String {
+        let mut data = self.object();
+        if let Some(fields) = data.as_object_mut() {
+            fields.remove("code");
+        }
+        json!({ "object": "event", "id": self.event_id, "event": "magic_auth.created", "data": data, "created_at": self.created_at, "context": {} }).to_string()
+    }
+
+    /// The API's object, with the code.
+    fn object(&self) -> Value {
+        json!({
+            "object": "magic_auth", "id": self.id, "user_id": self.user_id, "email": self.email, "code": self.code,
+            "expires_at": self.expires_at, "created_at": self.created_at, "updated_at": self.created_at,
+        })
+    }
+}
+
+/// The running stand-in. Stops when dropped.
+pub struct StandIn {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    server: AbortHandle,
+}
+
+struct Shared {
+    key: SecretString,
+    clock: Arc<dyn Clock>,
+    codes: Mutex<HashMap<String, MagicAuth>>,
+    instead: Mutex<VecDeque<Instead>>,
+    reads: watch::Sender<Vec<(String, Timestamp)>>,
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl StandIn {
+    /// Serves on `listener`; reads must bring `key`.
+    pub fn start(listener: TcpListener, key: SecretString, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
+        let address = listener.local_addr()?;
+        let shared =
+            Arc::new(Shared { key, clock, codes: Mutex::default(), instead: Mutex::default(), reads: watch::Sender::new(Vec::new()) });
+        let handler = {
+            let shared = Arc::clone(&shared);
+            move |request| answer(Arc::clone(&shared), request)
+        };
+        let limits = Limits { connections: 4096, drain: Duration::ZERO };
+        let serving = http::serve(listener, limits, CancellationToken::new(), Arc::new(|_| {}), handler);
+        Ok(Self { address, shared, server: tokio::spawn(serving).abort_handle() })
+    }
+
+    /// Its base URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Makes a code for `email`, as if somebody had asked for one.
+    pub fn make_code(&self, email: &str) -> MagicAuth {
+        let now = self.shared.clock.now();
+        let random = Ulid::generate();
+        let made = MagicAuth {
+            id: format!("magic_auth_{}", Ulid::generate()),
+            event_id: format!("event_{}", Ulid::generate()),
+            user_id: format!("user_{}", Ulid::generate()),
+            email: email.to_owned(),
+            code: format!("{:06}", random.random() % 1_000_000),
+            created_at: now,
+            expires_at: now.saturating_add(LIFE).unwrap_or(Timestamp::MAX),
+        };
+        lock(&self.shared.codes).insert(made.id.clone(), made.clone());
+        made
+    }
+
+    /// Changes when a code ends, or forgets it (`None`), as a redemption would.
+    pub fn change_end(&self, id: &str, expires_at: Option<Timestamp>) {
+        let mut codes = lock(&self.shared.codes);
+        match expires_at {
+            None => drop(codes.remove(id)),
+            Some(end) => {
+                if let Some(code) = codes.get_mut(id) {
+                    code.expires_at = end;
+                }
+            }
+        }
+    }
+
+    /// The next reads are answered like this, in order.
+    pub fn answer_instead(&self, answers: impl IntoIterator<Item = Instead>) {
+        lock(&self.shared.instead).extend(answers);
+    }
+
+    /// Every read so far: which id, and when.
+    pub fn reads(&self) -> Vec<(String, Timestamp)> {
+        self.shared.reads.borrow().clone()
+    }
+
+    /// Returns once there were `count` reads.
+    pub async fn reached(&self, count: usize) {
+        let mut reads = self.shared.reads.subscribe();
+        // Fails only when the sender is gone, and we hold it.
+        drop(reads.wait_for(|reads| reads.len() >= count).await);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
+    let id = request.uri().path().strip_prefix("/user_management/magic_auth/");
+    let (Some(id), &Method::GET) = (id, request.method()) else {
+        return refuse(StatusCode::NOT_FOUND, "Not Found");
+    };
+    shared.reads.send_modify(|reads| reads.push((id.to_owned(), shared.clock.now())));
+    let instead = lock(&shared.instead).pop_front();
+    match instead {
+        None => {}
+        Some(Instead::Late(by)) => tokio::time::sleep(by).await,
+        Some(Instead::Stall) => return std::future::pending().await,
+        Some(Instead::Answer(status, headers, body)) => return scripted(status, headers, body),
+    }
+    let expected = format!("Bearer {}", shared.key.expose_secret());
+    if request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes) != Some(expected.as_bytes()) {
+        return refuse(StatusCode::UNAUTHORIZED, "Unauthorized");
+    }
+    let found = lock(&shared.codes).get(id).map(MagicAuth::object);
+    match found {
+        Some(object) => http::json(StatusCode::OK, &object),
+        None => refuse(StatusCode::NOT_FOUND, "Magic Auth not found"),
+    }
+}
+
+fn scripted(status: u16, headers: Vec<(&'static str, String)>, body: String) -> Answer {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut answer = http::answer(status, "application/json", body);
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            answer.headers_mut().insert(name, value);
+        }
+    }
+    answer
+}
+
+fn refuse(status: StatusCode, message: &str) -> Answer {
+    http::json(status, &json!({ "message": message }))
+}

@@ -1,0 +1,67 @@
+"use strict";
+// Asks for a code, shows the stages it went through and the mail it ended in. Mails are text to this page: they are
+// shown through textContent or in a frame that may do nothing.
+const $ = (id) => document.getElementById(id);
+const mails = [];
+
+function show(mail) {
+  $("mail").hidden = false;
+  $("subject").textContent = mail.subject;
+  $("recipient").textContent = "To " + mail.to;
+  $("html").srcdoc = mail.html;
+  $("text").textContent = mail.text;
+  [...$("mails").querySelectorAll("button")].forEach((button, index) => button.setAttribute("aria-pressed", String(mails[index] === mail)));
+}
+
+function list() {
+  $("empty").hidden = mails.length > 0;
+  $("mails").replaceChildren(...mails.map((mail) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = mail.subject + " (" + mail.to + ")";
+    button.addEventListener("click", () => show(mail));
+    const item = document.createElement("li");
+    item.append(button);
+    return item;
+  }));
+}
+
+function journey(stages) {
+  $("journey").hidden = false;
+  $("stages").replaceChildren(...stages.map(({ name, ms }) => {
+    const item = document.createElement("li");
+    const time = document.createElement("b");
+    time.textContent = ms.toFixed(1) + " ms";
+    const what = document.createElement("span");
+    what.textContent = name;
+    item.append(time, what);
+    return item;
+  }));
+}
+
+function view(html) {
+  $("html").hidden = !html;
+  $("text").hidden = html;
+  $("show-html").setAttribute("aria-pressed", String(html));
+  $("show-text").setAttribute("aria-pressed", String(!html));
+}
+
+$("show-html").addEventListener("click", () => view(true));
+$("show-text").addEventListener("click", () => view(false));
+$("ask").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  $("status").textContent = "Asking for a code…";
+  try {
+    const response = await fetch("/ask", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ email: $("email").value }) });
+    const answer = await response.json();
+    if (!response.ok) throw new Error(answer.detail);
+    const mail = { ...answer.mail, to: answer.email };
+    mails.unshift(mail);
+    list();
+    show(mail);
+    journey(answer.stages);
+    $("status").textContent = "The code is in the inbox.";
+  } catch (error) {
+    $("status").textContent = "That did not work: " + error.message;
+  }
+});

@@ -1,0 +1,99 @@
+//! The demo's page: ask for a code, watch it arrive.
+
+use std::{net::Ipv4Addr, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use hyper::{Method, Request, StatusCode, body::Incoming, header};
+use serde_json::json;
+use shared::{
+    address::EmailAddress,
+    http::{self, Answer, Limits},
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{print, stage::Stage};
+
+const PAGE: &str = include_str!("page.html");
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// The page runs its own script and style and shows a mail in a frame without any rights; nothing else.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Serves until Ctrl-C or SIGTERM.
+pub(super) async fn serve(stage: &Stage, port: u16) -> anyhow::Result<ExitCode> {
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.with_context(|| format!("port {port} on 127.0.0.1 cannot be used"))?;
+    print(&format!("Open http://{} in a browser, ask for a code, and watch it arrive. Ctrl-C ends.", listener.local_addr()?));
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stop = CancellationToken::new();
+    let (asks, mut asked) = tokio::sync::mpsc::channel::<Ask>(16);
+    let asks = Arc::new(asks);
+    let limits = Limits { connections: 64, drain: Duration::from_secs(1) };
+    let serving = http::serve(listener, limits, stop.clone(), Arc::new(|_| {}), move |request| route(Arc::clone(&asks), request));
+    let answering = async {
+        while let Some(Ask { email, answer }) = asked.recv().await {
+            // A browser that is gone needs no answer.
+            drop(answer.send(log_in(stage, &email).await));
+        }
+    };
+    tokio::select! {
+        () = serving => {}
+        () = answering => {}
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One request for a code, on its way from a connection to the stage.
+struct Ask {
+    email: String,
+    answer: tokio::sync::oneshot::Sender<Answer>,
+}
+
+async fn route(asks: Arc<tokio::sync::mpsc::Sender<Ask>>, request: Request<Incoming>) -> Answer {
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/") => file("text/html; charset=utf-8", PAGE),
+        (&Method::GET, "/page.css") => file("text/css; charset=utf-8", STYLE),
+        (&Method::GET, "/page.js") => file("text/javascript; charset=utf-8", SCRIPT),
+        (&Method::POST, "/ask") => ask(&asks, request).await,
+        _ => http::problem(StatusCode::NOT_FOUND, "not_found", "There is nothing at this address."),
+    }
+}
+
+fn file(kind: &'static str, text: &'static str) -> Answer {
+    let mut answer = http::answer(StatusCode::OK, kind, text);
+    answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, header::HeaderValue::from_static(POLICY));
+    answer
+}
+
+async fn ask(asks: &tokio::sync::mpsc::Sender<Ask>, request: Request<Incoming>) -> Answer {
+    let Ok(body) = http::read_body(request.into_body(), 1024, Duration::from_secs(5)).await else {
+        return http::problem(StatusCode::BAD_REQUEST, "unreadable", "The request could not be read.");
+    };
+    let email = serde_json::from_slice::<serde_json::Value>(&body).ok().and_then(|value| value.get("email")?.as_str().map(str::to_owned));
+    let Some(email) = email.filter(|email| EmailAddress::parse(email).is_ok()) else {
+        return http::problem(StatusCode::BAD_REQUEST, "no_address", "That is not an address mail can be sent to.");
+    };
+    let (answer, answered) = tokio::sync::oneshot::channel();
+    let stopped = || http::problem(StatusCode::SERVICE_UNAVAILABLE, "stopping", "The demo is stopping.");
+    if asks.send(Ask { email, answer }).await.is_err() {
+        return stopped();
+    }
+    answered.await.unwrap_or_else(|_| stopped())
+}
+
+async fn log_in(stage: &Stage, email: &str) -> Answer {
+    match stage.log_in(email).await {
+        Ok(login) => {
+            let stages: Vec<_> = login.stages().into_iter().map(|(name, ms)| json!({ "name": name, "ms": ms })).collect();
+            http::json(StatusCode::OK, &json!({ "email": email, "mail": login.mail, "stages": stages }))
+        }
+        Err(error) => http::problem(StatusCode::BAD_GATEWAY, "failed", &error.to_string()),
+    }
+}

@@ -1,0 +1,173 @@
+//! The options as clap sees them: names, defaults and help. Everything here is text; `read` gives it meaning.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Options of every long-running command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Process")]
+pub struct Process {
+    /// Address of the private listener: /metrics, /livez, /readyz
+    #[arg(long, env = "AUTHPOST_ADMIN_LISTEN", default_value = "127.0.0.1:9090", value_name = "ADDRESS")]
+    pub admin_listen: String,
+    /// How log lines look: "text" or "json"
+    #[arg(long, env = "AUTHPOST_LOG", default_value = "text", value_name = "FORMAT")]
+    pub log: String,
+    /// Log levels, as in "info,worker=debug"
+    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "LEVELS")]
+    pub log_levels: String,
+    /// How long a stopping process may take to finish what is in hand
+    #[arg(long, env = "AUTHPOST_GRACE", default_value = "25 s", value_name = "DURATION")]
+    pub grace: String,
+    /// PEM file of one more certificate authority to trust, for WorkOS, the relay, RabbitMQ and Redis
+    #[arg(long, env = "AUTHPOST_EXTRA_CA", value_name = "FILE")]
+    pub extra_ca: Option<PathBuf>,
+}
+
+/// Where events wait and claims are kept.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Engine (RabbitMQ and Redis when both URLs are set, one SQLite file when neither is)")]
+pub struct Engine {
+    /// RabbitMQ: amqp://user:password@host:5672/vhost, or amqps://
+    #[arg(long, env = "AMQP_URL", hide_env_values = true, value_name = "URL")]
+    pub amqp_url: Option<String>,
+    /// File that holds AMQP_URL
+    #[arg(long, env = "AMQP_URL_FILE", value_name = "FILE")]
+    pub amqp_url_file: Option<PathBuf>,
+    /// Redis: redis://user:password@host:6379/0, or rediss://
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
+    pub redis_url: Option<String>,
+    /// File that holds REDIS_URL
+    #[arg(long, env = "REDIS_URL_FILE", value_name = "FILE")]
+    pub redis_url_file: Option<PathBuf>,
+    /// Folder of the embedded engine's file
+    #[arg(long, env = "AUTHPOST_DATA_DIR", default_value = "./data", value_name = "FOLDER")]
+    pub data_dir: PathBuf,
+    /// Prefix of queue, exchange and Redis key names
+    #[arg(long, env = "AUTHPOST_QUEUE_PREFIX", default_value = "authpost", value_name = "NAME")]
+    pub queue_prefix: String,
+    /// Events that may wait before new ones are refused with 503
+    #[arg(long, env = "AUTHPOST_QUEUE_MAX", default_value = "200000", value_name = "COUNT")]
+    pub queue_max: String,
+}
+
+/// Options of the HTTP front.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Ingress")]
+pub struct Ingress {
+    /// Address of the public listener
+    #[arg(long, env = "AUTHPOST_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    pub listen: String,
+    /// Secret of the WorkOS webhook endpoint; several live ones with commas between
+    #[arg(long, env = "WORKOS_WEBHOOK_SECRET", hide_env_values = true, value_name = "SECRET")]
+    pub workos_webhook_secret: Option<String>,
+    /// File that holds WORKOS_WEBHOOK_SECRET
+    #[arg(long, env = "WORKOS_WEBHOOK_SECRET_FILE", value_name = "FILE")]
+    pub workos_webhook_secret_file: Option<PathBuf>,
+    /// Connections served at once
+    #[arg(long, env = "AUTHPOST_MAX_CONNECTIONS", default_value = "4096", value_name = "COUNT")]
+    pub max_connections: String,
+}
+
+/// Options of the mailing back.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Worker")]
+pub struct Worker {
+    /// WorkOS API key (sk_…), to fetch the codes with
+    #[arg(long, env = "WORKOS_API_KEY", hide_env_values = true, value_name = "KEY")]
+    pub workos_api_key: Option<String>,
+    /// File that holds WORKOS_API_KEY
+    #[arg(long, env = "WORKOS_API_KEY_FILE", value_name = "FILE")]
+    pub workos_api_key_file: Option<PathBuf>,
+    /// Base URL of the WorkOS API; plain http:// only for this machine, unless switched on
+    #[arg(long, env = "WORKOS_API_URL", default_value = "https://api.workos.com", value_name = "URL")]
+    pub workos_api_url: String,
+    /// Allow a plain http:// WORKOS_API_URL on another machine (WorkOS's emulator in a container)
+    #[arg(long, env = "AUTHPOST_WORKOS_PLAINTEXT", value_name = "BOOL", default_value = "false")]
+    pub workos_plaintext: String,
+    /// Longest wait for an answer of the WorkOS API
+    #[arg(long, env = "AUTHPOST_WORKOS_TIMEOUT", default_value = "5 s", value_name = "DURATION")]
+    pub workos_timeout: String,
+    /// Codes read from WorkOS a second and process; 0 for no limit
+    #[arg(long, env = "AUTHPOST_WORKOS_RATE", default_value = "90", value_name = "COUNT")]
+    pub workos_rate: String,
+    /// The relay: smtps://user:password@host:465, smtp://user:password@host:587 (STARTTLS required), or smtp://host:25?tls=none
+    #[arg(long, env = "SMTP_URL", hide_env_values = true, value_name = "URL")]
+    pub smtp_url: Option<String>,
+    /// File that holds SMTP_URL
+    #[arg(long, env = "SMTP_URL_FILE", value_name = "FILE")]
+    pub smtp_url_file: Option<PathBuf>,
+    /// Longest wait for the relay's answer to a whole mail; its other answers are waited for 5 s
+    #[arg(long, env = "AUTHPOST_SMTP_TIMEOUT", default_value = "40 s", value_name = "DURATION")]
+    pub smtp_timeout: String,
+    /// Name given to the relay in EHLO (default: the domain of MAIL_FROM)
+    #[arg(long, env = "AUTHPOST_SMTP_HELLO", value_name = "NAME")]
+    pub smtp_hello: Option<String>,
+    /// Sender of the mails: login@example.com, or Example <login@example.com>
+    #[arg(long, env = "MAIL_FROM", value_name = "ADDRESS")]
+    pub mail_from: Option<String>,
+    /// What the mails call your application (default: the name or the domain of MAIL_FROM)
+    #[arg(long, env = "AUTHPOST_APP_NAME", value_name = "NAME")]
+    pub app_name: Option<String>,
+    /// Folder with templates of your own: login_code.subject.txt, login_code.txt, login_code.html
+    #[arg(long, env = "AUTHPOST_TEMPLATE_DIR", value_name = "FOLDER")]
+    pub template_dir: Option<PathBuf>,
+    /// Events worked on at once
+    #[arg(long, env = "AUTHPOST_CONCURRENCY", default_value = "32", value_name = "COUNT")]
+    pub concurrency: String,
+    /// How long a mailed event is remembered
+    #[arg(long, env = "AUTHPOST_DEDUPE_TTL", default_value = "3 days", value_name = "DURATION")]
+    pub dedupe_ttl: String,
+    /// While Redis is away: "hold" the events, or "send" after 20 s on this process's own memory
+    #[arg(long, env = "AUTHPOST_REDIS_OUTAGE", default_value = "hold", value_name = "WHAT")]
+    pub redis_outage: String,
+    /// When nobody can know whether a mail is out: "resend" it once, or "dead-letter" the event
+    #[arg(long, env = "AUTHPOST_ON_AMBIGUITY", default_value = "resend", value_name = "WHAT")]
+    pub on_ambiguity: String,
+}
+
+/// `authpost serve`
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// See [`Ingress`].
+    #[command(flatten)]
+    pub ingress: Ingress,
+    /// See [`Worker`].
+    #[command(flatten)]
+    pub worker: Worker,
+    /// See [`Engine`].
+    #[command(flatten)]
+    pub engine: Engine,
+    /// See [`Process`].
+    #[command(flatten)]
+    pub process: Process,
+}
+
+/// `authpost ingress`
+#[derive(Debug, Clone, Args)]
+pub struct IngressArgs {
+    /// See [`Ingress`].
+    #[command(flatten)]
+    pub ingress: Ingress,
+    /// See [`Engine`].
+    #[command(flatten)]
+    pub engine: Engine,
+    /// See [`Process`].
+    #[command(flatten)]
+    pub process: Process,
+}
+
+/// `authpost worker`
+#[derive(Debug, Clone, Args)]
+pub struct WorkerArgs {
+    /// See [`Worker`].
+    #[command(flatten)]
+    pub worker: Worker,
+    /// See [`Engine`].
+    #[command(flatten)]
+    pub engine: Engine,
+    /// See [`Process`].
+    #[command(flatten)]
+    pub process: Process,
+}

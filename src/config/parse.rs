@@ -1,0 +1,117 @@
+//! Reading single values, and remembering what was wrong with them.
+
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use jiff::{Span, SpanRelativeTo};
+use secrecy::SecretString;
+use shared::address::EmailAddress;
+use worker::mail::message::Sender;
+
+use super::Problems;
+
+/// Collects problems. Each reading returns `None` after noting one, so that all are found in one pass.
+#[derive(Default)]
+pub(super) struct Reader {
+    problems: Vec<(&'static str, String)>,
+}
+
+impl Reader {
+    pub(super) fn problem(&mut self, variable: &'static str, why: impl Into<String>) {
+        self.problems.push((variable, why.into()));
+    }
+
+    /// The settings if all of them could be read.
+    pub(super) fn finish<T>(self, settings: Option<T>) -> Result<T, Problems> {
+        match settings {
+            Some(settings) if self.problems.is_empty() => Ok(settings),
+            _ => Err(Problems(self.problems)),
+        }
+    }
+
+    pub(super) fn note<T, E: ToString>(&mut self, variable: &'static str, result: Result<T, E>) -> Option<T> {
+        result.map_err(|why| self.problem(variable, why.to_string())).ok()
+    }
+
+    /// A value that is not secret; the rule is repeated when it is broken.
+    pub(super) fn parsed<T: FromStr>(&mut self, variable: &'static str, text: &str, rule: &'static str) -> Option<T> {
+        self.note(variable, text.trim().parse().map_err(|_| rule))
+    }
+
+    pub(super) fn within(&mut self, variable: &'static str, text: &str, least: u64, most: u64) -> Option<u64> {
+        let number = text.trim().parse().ok().filter(|number| (least..=most).contains(number));
+        self.note(variable, number.ok_or_else(|| format!("must be a whole number from {least} to {most}")))
+    }
+
+    /// "90 s", "3 days", "PT5M"; a day has 24 hours.
+    pub(super) fn duration(&mut self, variable: &'static str, text: &str, least: Duration, most: Duration) -> Option<Duration> {
+        let span = text.trim().parse::<Span>().ok();
+        let duration = span
+            .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok())
+            .and_then(|signed| Duration::try_from(signed).ok());
+        let fitting = duration.filter(|duration| (least..=most).contains(duration));
+        self.note(variable, fitting.ok_or_else(|| format!("must be a time such as \"30 s\" or \"3 days\", from {least:?} to {most:?}")))
+    }
+
+    /// One of a few words.
+    pub(super) fn word<T: Copy>(&mut self, variable: &'static str, text: &str, words: &[(&str, T)]) -> Option<T> {
+        let found = words.iter().find(|(word, _)| text.trim().eq_ignore_ascii_case(word)).map(|(_, value)| *value);
+        let rule = || format!("must be one of: {}", words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", "));
+        self.note(variable, found.ok_or_else(rule))
+    }
+
+    /// A secret from its variable or its file. `None` without a problem when neither is given.
+    pub(super) fn secret(&mut self, variable: &'static str, value: Option<String>, file: Option<PathBuf>) -> Option<SecretString> {
+        let text = match (value, file) {
+            (None, None) => return None,
+            (Some(_), Some(_)) => {
+                self.problem(variable, "is given both itself and as a file: give one of them");
+                return None;
+            }
+            (Some(text), None) => text,
+            (None, Some(file)) => self.file(variable, &file).and_then(|bytes| {
+                let text = String::from_utf8(bytes).map_err(|_| "is a file that is not text");
+                self.note(variable, text)
+            })?,
+        };
+        // Files end in a line break that is no part of the secret.
+        let text = text.trim_end_matches(['\r', '\n']);
+        if text.trim().is_empty() {
+            self.problem(variable, "is empty");
+            return None;
+        }
+        Some(SecretString::from(text.to_owned()))
+    }
+
+    pub(super) fn required<T>(&mut self, variable: &'static str, value: Option<T>) -> Option<T> {
+        // A secret that was given and is bad has been noted already.
+        if value.is_none() && !self.problems.iter().any(|(noted, _)| *noted == variable) {
+            self.problem(variable, "is not set");
+        }
+        value
+    }
+
+    pub(super) fn file(&mut self, variable: &'static str, path: &Path) -> Option<Vec<u8>> {
+        let read =
+            std::fs::read(path).map_err(|error| format!("names the file {}, which cannot be read: {}", path.display(), error.kind()));
+        self.note(variable, read)
+    }
+
+    /// `login@example.com` or `Example <login@example.com>`.
+    pub(super) fn sender(&mut self, variable: &'static str, text: &str) -> Option<Sender> {
+        let text = text.trim();
+        let (name, address) = match text.strip_suffix('>').and_then(|text| text.split_once('<')) {
+            Some((name, address)) => (name.trim().trim_matches('"'), address),
+            None => ("", text),
+        };
+        if name.chars().any(char::is_control) {
+            self.problem(variable, "has a control character in its name");
+            return None;
+        }
+        let address = self.note(variable, EmailAddress::parse(address).map_err(|why| format!("is not a sender: {why}")))?;
+        Some(Sender { name: (!name.is_empty()).then(|| name.to_owned()), address })
+    }
+}

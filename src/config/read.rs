@@ -1,0 +1,203 @@
+//! From options to settings, noting every problem.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use shared::{dedupe::outage::WhenAway, telemetry::LogFormat, webhook::WebhookKeys};
+use url::{Host, Url};
+use worker::{
+    OnAmbiguity,
+    mail::smtp::{RelayUrl, Timeouts},
+};
+
+use super::{
+    Problems, args,
+    parse::Reader,
+    settings::{Distributed, Embedded, Engine, Ingress, Process, Worker},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// `authpost serve`: both roles, either engine.
+pub fn read_serve(args: args::ServeArgs) -> Result<(Ingress, Worker, Engine, Process), Problems> {
+    let mut reader = Reader::default();
+    let ingress = ingress(&mut reader, args.ingress);
+    let worker = worker(&mut reader, args.worker);
+    let engine = engine(&mut reader, args.engine);
+    let process = process(&mut reader, args.process);
+    let all = ingress.zip(worker).zip(engine).zip(process);
+    reader.finish(all.map(|(((ingress, worker), engine), process)| (ingress, worker, engine, process)))
+}
+
+/// `authpost ingress`: the front alone, which needs an engine that others can reach.
+pub fn read_ingress(args: args::IngressArgs) -> Result<(Ingress, Distributed, Process), Problems> {
+    let mut reader = Reader::default();
+    let ingress = ingress(&mut reader, args.ingress);
+    let engine = distributed(&mut reader, args.engine);
+    let process = process(&mut reader, args.process);
+    reader.finish(ingress.zip(engine).zip(process).map(|((ingress, engine), process)| (ingress, engine, process)))
+}
+
+/// `authpost worker`: the back alone, which needs an engine that others can reach.
+pub fn read_worker(args: args::WorkerArgs) -> Result<(Worker, Distributed, Process), Problems> {
+    let mut reader = Reader::default();
+    let worker = worker(&mut reader, args.worker);
+    let engine = distributed(&mut reader, args.engine);
+    let process = process(&mut reader, args.process);
+    reader.finish(worker.zip(engine).zip(process).map(|((worker, engine), process)| (worker, engine, process)))
+}
+
+fn process(reader: &mut Reader, args: args::Process) -> Option<Process> {
+    let args::Process { admin_listen, log, log_levels, grace, extra_ca } = args;
+    let admin_listen = reader.parsed("AUTHPOST_ADMIN_LISTEN", &admin_listen, ADDRESS);
+    let log = reader.word("AUTHPOST_LOG", &log, &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+    let grace = reader.duration("AUTHPOST_GRACE", &grace, SECOND, Duration::from_secs(600));
+    let extra_ca = match extra_ca {
+        None => Some(None),
+        Some(path) => reader.file("AUTHPOST_EXTRA_CA", &path).map(Some),
+    };
+    Some(Process { admin_listen: admin_listen?, log: log?, log_levels, grace: grace?, extra_ca: extra_ca? })
+}
+
+const ADDRESS: &str = "must be an address and a port such as 127.0.0.1:8080";
+
+fn ingress(reader: &mut Reader, args: args::Ingress) -> Option<Ingress> {
+    let args::Ingress { listen, workos_webhook_secret, workos_webhook_secret_file, max_connections } = args;
+    let listen = reader.parsed("AUTHPOST_LISTEN", &listen, ADDRESS);
+    let secrets = reader.secret(WEBHOOK_SECRET, workos_webhook_secret, workos_webhook_secret_file);
+    let keys = reader.required(WEBHOOK_SECRET, secrets).and_then(|secrets| {
+        let each: Vec<SecretString> =
+            secrets.expose_secret().split(',').map(|secret| SecretString::from(secret.trim().to_owned())).collect();
+        reader.note(WEBHOOK_SECRET, WebhookKeys::new(&each).map_err(|_| "has an empty secret between its commas"))
+    });
+    let max_connections = reader.within("AUTHPOST_MAX_CONNECTIONS", &max_connections, 1, 1_000_000);
+    Some(Ingress { listen: listen?, keys: keys?, max_connections: usize::try_from(max_connections?).ok()? })
+}
+
+const WEBHOOK_SECRET: &str = "WORKOS_WEBHOOK_SECRET";
+
+fn engine(reader: &mut Reader, args: args::Engine) -> Option<Engine> {
+    let neither = args.amqp_url.is_none() && args.amqp_url_file.is_none() && args.redis_url.is_none() && args.redis_url_file.is_none();
+    if !neither {
+        return distributed(reader, args).map(Engine::Distributed);
+    }
+    let queue_max = reader.within("AUTHPOST_QUEUE_MAX", &args.queue_max, 1, 10_000_000)?;
+    Some(Engine::Embedded(Embedded { data_dir: args.data_dir, queue_max }))
+}
+
+fn distributed(reader: &mut Reader, args: args::Engine) -> Option<Distributed> {
+    let args::Engine { amqp_url, amqp_url_file, redis_url, redis_url_file, data_dir: _, queue_prefix, queue_max } = args;
+    let amqp_url = reader.secret("AMQP_URL", amqp_url, amqp_url_file);
+    let redis_url = reader.secret("REDIS_URL", redis_url, redis_url_file);
+    match (&amqp_url, &redis_url) {
+        (Some(_), None) => reader
+            .problem("REDIS_URL", "is not set although AMQP_URL is: set both for RabbitMQ and Redis, or neither for the embedded engine"),
+        (None, Some(_)) => reader
+            .problem("AMQP_URL", "is not set although REDIS_URL is: set both for RabbitMQ and Redis, or neither for the embedded engine"),
+        (None, None) => {
+            reader.required("AMQP_URL", None::<()>);
+            reader.required("REDIS_URL", None::<()>);
+        }
+        (Some(_), Some(_)) => {}
+    }
+    let amqp_url = amqp_url.and_then(|url| scheme(reader, "AMQP_URL", url, ["amqp", "amqps"]));
+    let redis_url = redis_url.and_then(|url| scheme(reader, "REDIS_URL", url, ["redis", "rediss"]));
+    let plain = |text: &str| {
+        !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+    };
+    if !plain(&queue_prefix) {
+        reader.problem("AUTHPOST_QUEUE_PREFIX", "must be 1 to 64 letters, digits, '-', '_' or '.'");
+    }
+    let queue_max = reader.within("AUTHPOST_QUEUE_MAX", &queue_max, 1, 10_000_000);
+    Some(Distributed { amqp_url: amqp_url?, redis_url: redis_url?, prefix: queue_prefix, queue_max: queue_max? })
+}
+
+fn scheme(reader: &mut Reader, variable: &'static str, url: SecretString, schemes: [&str; 2]) -> Option<SecretString> {
+    let parsed = Url::parse(url.expose_secret()).ok().filter(|url| schemes.contains(&url.scheme()) && url.has_host());
+    let rule = || format!("must be a URL that begins with {}:// or {}:// and names a host", schemes[0], schemes[1]);
+    reader.note(variable, parsed.ok_or_else(rule)).map(|_| url)
+}
+
+fn worker(reader: &mut Reader, args: args::Worker) -> Option<Worker> {
+    let api_key = reader.secret("WORKOS_API_KEY", args.workos_api_key, args.workos_api_key_file);
+    let api_key = reader.required("WORKOS_API_KEY", api_key);
+    let plaintext = reader.word("AUTHPOST_WORKOS_PLAINTEXT", &args.workos_plaintext, &[("false", false), ("true", true)]);
+    let api_url = api_url(reader, &args.workos_api_url, plaintext.unwrap_or(false));
+    let workos_timeout =
+        reader.duration("AUTHPOST_WORKOS_TIMEOUT", &args.workos_timeout, Duration::from_millis(100), Duration::from_secs(30));
+    let workos_rate = reader.within("AUTHPOST_WORKOS_RATE", &args.workos_rate, 0, 100_000);
+    let smtp_url = reader.secret("SMTP_URL", args.smtp_url, args.smtp_url_file);
+    let relay = reader.required("SMTP_URL", smtp_url).and_then(|url| reader.note("SMTP_URL", RelayUrl::parse(&url)));
+    let last = reader.duration("AUTHPOST_SMTP_TIMEOUT", &args.smtp_timeout, Duration::from_millis(100), Duration::from_secs(120));
+    let sender = reader.required("MAIL_FROM", args.mail_from).and_then(|text| reader.sender("MAIL_FROM", &text));
+    let concurrency = reader.within("AUTHPOST_CONCURRENCY", &args.concurrency, 1, 1000);
+    let dedupe_ttl = reader.duration("AUTHPOST_DEDUPE_TTL", &args.dedupe_ttl, Duration::from_secs(600), 90 * DAY);
+    let when_away = reader.word(
+        "AUTHPOST_REDIS_OUTAGE",
+        &args.redis_outage,
+        &[("hold", WhenAway::Hold), ("send", WhenAway::SendAfter(Duration::from_secs(20)))],
+    );
+    let on_ambiguity = reader.word(
+        "AUTHPOST_ON_AMBIGUITY",
+        &args.on_ambiguity,
+        &[("resend", OnAmbiguity::Resend), ("dead-letter", OnAmbiguity::DeadLetter)],
+    );
+    let sender = sender?;
+    let app_name = app_name(reader, args.app_name, &sender);
+    let hello = hello(reader, args.smtp_hello.unwrap_or_else(|| sender.address.domain().to_owned()));
+    Some(Worker {
+        api_key: api_key?,
+        api_url: api_url?,
+        workos_timeout: workos_timeout?,
+        workos_rate: u32::try_from(workos_rate?).ok()?,
+        relay: relay?,
+        smtp_timeouts: Timeouts { last: last?, ..Timeouts::default() },
+        hello: hello?,
+        app_name: app_name?,
+        sender,
+        template_dir: args.template_dir,
+        concurrency: u16::try_from(concurrency?).ok()?,
+        dedupe_ttl: dedupe_ttl?,
+        when_away: when_away?,
+        on_ambiguity: on_ambiguity?,
+    })
+}
+
+/// The key goes out with every request: over plain HTTP only on this machine, or by name.
+fn api_url(reader: &mut Reader, text: &str, plaintext: bool) -> Option<Url> {
+    const VARIABLE: &str = "WORKOS_API_URL";
+    let url: Url = reader.parsed(VARIABLE, text, "must be a URL such as https://api.workos.com")?;
+    let local = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    match url.scheme() {
+        "https" if url.has_host() => Some(url),
+        "http" if local || plaintext => Some(url),
+        "http" => {
+            reader.problem(
+                VARIABLE,
+                "would send the API key over an unencrypted connection: use https://, or set AUTHPOST_WORKOS_PLAINTEXT=true",
+            );
+            None
+        }
+        _ => {
+            reader.problem(VARIABLE, "must begin with https://");
+            None
+        }
+    }
+}
+
+fn hello(reader: &mut Reader, name: String) -> Option<String> {
+    let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'[' | b']' | b':'));
+    reader.note("AUTHPOST_SMTP_HELLO", plain.then_some(name).ok_or("must be a host name"))
+}
+
+fn app_name(reader: &mut Reader, name: Option<String>, sender: &worker::mail::message::Sender) -> Option<String> {
+    let name = name.or_else(|| sender.name.clone()).unwrap_or_else(|| sender.address.domain().to_owned());
+    let plain = !name.trim().is_empty() && name.chars().count() <= 100 && !name.chars().any(char::is_control);
+    reader.note("AUTHPOST_APP_NAME", plain.then_some(name).ok_or("must be 1 to 100 characters on one line"))
+}

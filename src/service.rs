@@ -1,0 +1,184 @@
+//! A running process: listeners bound, roles started, health and metrics served, one stop for all.
+
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use ingress::Front;
+use shared::{
+    clock::Clock,
+    health::{self, Health},
+    http::Limits,
+    metrics::Metrics,
+    queue::{Inspect, Publish},
+    retry::system_chance,
+    tasks::Tasks,
+};
+use tokio::{net::TcpListener, time::interval};
+use tokio_util::sync::CancellationToken;
+use worker::Back;
+
+use crate::{
+    VERSION,
+    config::settings::{Distributed, Engine, Ingress, Process, Worker},
+    wiring::{self, BackEnd, Surroundings},
+};
+
+/// How often the queue's depths are looked at.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// A process that has bound and started everything.
+pub struct Service {
+    /// The public listener, if there is a front.
+    pub public: Option<SocketAddr>,
+    /// The private listener.
+    pub admin: SocketAddr,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    tasks: Tasks,
+    grace: Duration,
+}
+
+impl Service {
+    /// Waits for a signal, the stop, or a task that ends unasked; then ends within the grace period.
+    pub async fn run(self) -> ExitCode {
+        self.tasks.run_until_stopped(self.grace).await
+    }
+}
+
+/// Both roles in one process.
+pub async fn serve(
+    (ingress, worker, engine, process): (Ingress, Worker, Engine, Process),
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) -> anyhow::Result<Service> {
+    let around = surroundings(clock, stop)?;
+    let (publish, back_end) = wiring::engine(&engine, &worker, &process, &around)?;
+    let back = wiring::back(&worker, Arc::clone(&back_end.dedupe), &process, &around)?;
+    start(Some((&ingress, publish)), Some((back, back_end)), &process, &around).await
+}
+
+/// The front alone.
+pub async fn ingress(
+    (ingress, engine, process): (Ingress, Distributed, Process),
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) -> anyhow::Result<Service> {
+    let around = surroundings(clock, stop)?;
+    let publish = wiring::publisher(&engine, &process, &around)?;
+    start(Some((&ingress, publish)), None, &process, &around).await
+}
+
+/// The back alone.
+pub async fn worker(
+    (worker, engine, process): (Worker, Distributed, Process),
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) -> anyhow::Result<Service> {
+    let around = surroundings(clock, stop)?;
+    let publisher = wiring::publisher(&engine, &process, &around)?;
+    let back_end = wiring::distributed_back(&engine, publisher, &worker, &process, &around)?;
+    let back = wiring::back(&worker, Arc::clone(&back_end.dedupe), &process, &around)?;
+    start(None, Some((back, back_end)), &process, &around).await
+}
+
+fn surroundings(clock: Arc<dyn Clock>, stop: CancellationToken) -> anyhow::Result<Surroundings> {
+    Ok(Surroundings { clock, chance: system_chance(), metrics: Arc::new(Metrics::new(VERSION)?), stop })
+}
+
+async fn start(
+    front: Option<(&Ingress, Arc<dyn Publish>)>,
+    back: Option<(Back, BackEnd)>,
+    process: &Process,
+    around: &Surroundings,
+) -> anyhow::Result<Service> {
+    let mut tasks = Tasks::new(around.stop.clone());
+    let mut health = Health::default();
+    let admin_listener = bind(process.admin_listen, "AUTHPOST_ADMIN_LISTEN").await?;
+    let admin = admin_listener.local_addr()?;
+    let public = match front {
+        Some((settings, publish)) => Some(start_front(settings, publish, process, around, &mut health, &mut tasks).await?),
+        None => None,
+    };
+    if let Some((back, back_end)) = back {
+        start_back(back, back_end, around, &mut health, &mut tasks);
+    }
+    let health = Arc::new(health);
+    // The private listener outlives the roles: readiness must be seen red, and the last counts be scraped.
+    let roles_ended = tasks.all_ended();
+    let closed = CancellationToken::new();
+    tasks.spawn("admin", health::serve(admin_listener, Arc::clone(&health), Arc::clone(&around.metrics), closed.clone()));
+    let stop = around.stop.clone();
+    tasks.spawn("readiness", async move {
+        stop.cancelled().await;
+        health.stopping();
+        roles_ended.await;
+        closed.cancel();
+    });
+    Ok(Service { public, admin, metrics: Arc::clone(&around.metrics), tasks, grace: process.grace })
+}
+
+async fn bind(address: SocketAddr, variable: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{variable}: {address} cannot be listened on"))
+}
+
+async fn start_front(
+    settings: &Ingress,
+    publish: Arc<dyn Publish>,
+    process: &Process,
+    around: &Surroundings,
+    health: &mut Health,
+    tasks: &mut Tasks,
+) -> anyhow::Result<SocketAddr> {
+    let listener = bind(settings.listen, "AUTHPOST_LISTEN").await?;
+    let address = listener.local_addr()?;
+    let queue = Arc::clone(&publish);
+    health.check("queue", move || {
+        let ready = queue.ready();
+        async move { ready }
+    });
+    let front = Front { publish, keys: settings.keys.clone(), clock: Arc::clone(&around.clock), metrics: Arc::clone(&around.metrics) };
+    let limits = Limits { connections: settings.max_connections, drain: process.grace };
+    let heartbeat = health.heartbeat("ingress");
+    tasks.spawn("ingress", ingress::run(listener, Arc::new(front), limits, heartbeat, around.stop.clone()));
+    tracing::info!(%address, "webhooks are taken at /v1/workos_webhook/");
+    Ok(address)
+}
+
+fn start_back(back: Back, back_end: BackEnd, around: &Surroundings, health: &mut Health, tasks: &mut Tasks) {
+    let BackEnd { consume, inspect, dedupe } = back_end;
+    let (queue, mailer, pause) = (Arc::clone(&inspect), Arc::clone(&back.mailer), Arc::clone(&back.pause));
+    health.check("consumer", move || {
+        let ready = queue.ready();
+        async move { ready }
+    });
+    health.check("dedupe", move || {
+        let dedupe = Arc::clone(&dedupe);
+        async move { dedupe.ready().await }
+    });
+    health.check("relay", move || {
+        let mailer = Arc::clone(&mailer);
+        async move { mailer.ready().await }
+    });
+    health.check("credentials", move || {
+        let ready = pause.ready();
+        async move { ready }
+    });
+    let heartbeat = health.heartbeat("worker");
+    tracing::info!(concurrency = back.manner.concurrency, "events are mailed");
+    tasks.spawn("worker", worker::run(Arc::new(back), consume, heartbeat));
+    tasks.spawn("depths", look_at_depths(inspect, Arc::clone(&around.metrics), around.stop.clone()));
+}
+
+/// Keeps the depth metrics current. A look that fails leaves the last one standing; `authpost_engine_connected` says why.
+async fn look_at_depths(inspect: Arc<dyn Inspect>, metrics: Arc<Metrics>, stop: CancellationToken) {
+    let mut due = interval(LOOK);
+    loop {
+        tokio::select! {
+            _ = due.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        if let Ok(depths) = inspect.depths().await {
+            metrics.depths(depths);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Which adapter stands behind which port. The one `match` on engines is [`engine`].
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use shared::{
+    clock::Clock,
+    dedupe::{DedupeStore, embedded::EmbeddedDedupe, outage::Remembering, redis::RedisDedupe},
+    metrics::Metrics,
+    queue::{
+        Consume, Inspect, Publish,
+        embedded::EmbeddedQueue,
+        rabbitmq::{Broker, Names, RabbitConsumer, RabbitPublisher},
+    },
+    retry::Chance,
+    sqlite::Store,
+    tls,
+    workos::{self, Workos},
+};
+use tokio_util::sync::CancellationToken;
+use worker::{Back, Manner, Pause, mail::render::Templates, mail::smtp::SmtpMailer};
+
+use crate::config::settings::{Distributed, Embedded, Engine, Process, Worker};
+
+/// What everything shares.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Jitter.
+    pub chance: Chance,
+    /// Where everything is counted.
+    pub metrics: Arc<Metrics>,
+    /// Asks everything to end.
+    pub stop: CancellationToken,
+}
+
+/// The back's end of an engine.
+pub struct BackEnd {
+    /// Deliveries.
+    pub consume: Box<dyn Consume>,
+    /// Depths and readiness.
+    pub inspect: Arc<dyn Inspect>,
+    /// Claims.
+    pub dedupe: Arc<dyn DedupeStore>,
+}
+
+/// Both ends, on whichever engine was chosen.
+pub fn engine(engine: &Engine, worker: &Worker, process: &Process, around: &Surroundings) -> anyhow::Result<(Arc<dyn Publish>, BackEnd)> {
+    match engine {
+        Engine::Embedded(embedded) => open_embedded(embedded, worker, around),
+        Engine::Distributed(distributed) => {
+            let publisher = publisher(distributed, process, around)?;
+            let back = distributed_back(distributed, Arc::clone(&publisher), worker, process, around)?;
+            Ok((publisher, back))
+        }
+    }
+}
+
+fn open_embedded(embedded: &Embedded, worker: &Worker, around: &Surroundings) -> anyhow::Result<(Arc<dyn Publish>, BackEnd)> {
+    let store = Store::open(&embedded.data_dir)?;
+    let queue = EmbeddedQueue::new(Arc::clone(&store), Arc::clone(&around.clock), embedded.queue_max);
+    let dedupe = EmbeddedDedupe::new(store, Arc::clone(&around.clock), worker.terms());
+    let consume = Box::new(queue.consumer(usize::from(worker.concurrency)));
+    let dedupe = Arc::new(Remembering::new(Arc::new(dedupe), worker.when_away));
+    Ok((Arc::new(queue.clone()), BackEnd { consume, inspect: Arc::new(queue), dedupe }))
+}
+
+/// The front's end of RabbitMQ.
+pub fn publisher(distributed: &Distributed, process: &Process, around: &Surroundings) -> anyhow::Result<Arc<RabbitPublisher>> {
+    Ok(Arc::new(RabbitPublisher::new(broker(distributed, process, around)?, Arc::clone(&around.clock))))
+}
+
+/// The back's end of RabbitMQ and Redis. Retries and dead letters go out through `publisher`.
+pub fn distributed_back(
+    distributed: &Distributed,
+    publisher: Arc<RabbitPublisher>,
+    worker: &Worker,
+    process: &Process,
+    around: &Surroundings,
+) -> anyhow::Result<BackEnd> {
+    let consumer = RabbitConsumer::new(broker(distributed, process, around)?, publisher, worker.concurrency);
+    let redis = RedisDedupe::new(&distributed.redis_url, &distributed.prefix, worker.terms(), process.extra_ca.as_deref());
+    // The library's message may repeat the URL; the variable's name is enough.
+    let redis = redis.map_err(|_| anyhow::anyhow!("REDIS_URL cannot be used"))?;
+    let inspect = Arc::new(consumer.inspector());
+    let dedupe = Arc::new(Remembering::new(Arc::new(redis), worker.when_away));
+    Ok(BackEnd { consume: Box::new(consumer), inspect, dedupe })
+}
+
+fn broker(distributed: &Distributed, process: &Process, around: &Surroundings) -> anyhow::Result<Broker> {
+    let extra_ca = process.extra_ca.clone().map(String::from_utf8).transpose().context("AUTHPOST_EXTRA_CA is not text")?;
+    Ok(Broker {
+        url: distributed.amqp_url.clone(),
+        names: Names::new(&distributed.prefix, distributed.queue_max),
+        extra_ca,
+        metrics: Arc::clone(&around.metrics),
+        chance: Arc::clone(&around.chance),
+    })
+}
+
+/// The back with everything it uses.
+pub fn back(worker: &Worker, dedupe: Arc<dyn DedupeStore>, process: &Process, around: &Surroundings) -> anyhow::Result<Back> {
+    let Surroundings { clock, chance, metrics, stop } = around.clone();
+    let tls = tls::client(process.extra_ca.as_deref())?;
+    let api = workos::Settings {
+        base_url: worker.api_url.clone(),
+        api_key: worker.api_key.clone(),
+        timeout: worker.workos_timeout,
+        rate: worker.workos_rate,
+    };
+    let codes = Workos::new(api, &tls, Arc::clone(&clock), Arc::clone(&metrics))?;
+    let smtp = worker.relay.clone().with(worker.hello.clone(), tls, process.extra_ca.clone(), worker.smtp_timeouts);
+    let mailer = SmtpMailer::new(smtp, usize::from(worker.concurrency), Arc::clone(&metrics))?;
+    let templates = Templates::load(worker.template_dir.as_deref(), &worker.app_name, worker.sender.clone())?;
+    Ok(Back {
+        dedupe,
+        codes: Arc::new(codes),
+        mailer: Arc::new(mailer),
+        templates,
+        pause: Arc::new(Pause::new(Arc::clone(&metrics), Arc::clone(&chance))),
+        clock,
+        chance,
+        metrics,
+        manner: Manner { concurrency: usize::from(worker.concurrency), on_ambiguity: worker.on_ambiguity, record_for: RECORD_FOR },
+        stop,
+    })
+}
+
+/// How long a store that does not answer is told that a mail is out. Longer than a restart of Redis takes.
+const RECORD_FOR: std::time::Duration = std::time::Duration::from_secs(10);

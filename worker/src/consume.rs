@@ -1,0 +1,144 @@
+//! The loop: take a permit, take a delivery, work on it in a task of its own, settle what it says.
+//!
+//! The permit comes first, so the process never holds more than it works on. This is the one place that settles,
+//! counts and logs an outcome.
+
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::FutureExt as _;
+use shared::{
+    event::QueuedEvent,
+    fault::{Fault, Reason},
+    health::Heartbeat,
+    queue::{Consume, Delivery},
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::interval,
+};
+
+use crate::{Back, outcome::Outcome, process::process};
+
+/// How often an idle loop shows that it turns.
+const PULSE: Duration = Duration::from_secs(5);
+
+/// Takes deliveries until the stop, then waits for those in hand. A delivery cut off later is handed out again.
+pub async fn run(back: Arc<Back>, mut queue: Box<dyn Consume>, heartbeat: Heartbeat) {
+    let permits = Arc::new(Semaphore::new(back.manner.concurrency));
+    let mut working = JoinSet::new();
+    let mut pulse = interval(PULSE);
+    let stop = back.stop.clone();
+    while !stop.is_cancelled() {
+        let mut next = Box::pin(take(&back, &permits, queue.as_mut()));
+        let (permit, delivery) = loop {
+            tokio::select! {
+                taken = &mut next => break taken,
+                // Waiting for work or for a permit is what a healthy loop does; each task is bounded by its own steps.
+                _ = pulse.tick() => heartbeat.beat(),
+                Some(_) = working.join_next() => {}
+                () = stop.cancelled() => {
+                    drop(next);
+                    return drain(working).await;
+                }
+            }
+        };
+        heartbeat.beat();
+        let back = Arc::clone(&back);
+        working.spawn(async move {
+            handle(&back, delivery).await;
+            drop(permit);
+        });
+    }
+    drain(working).await;
+}
+
+/// The next delivery, with the right to work on it. While our configuration is under suspicion that right is all
+/// there is: one delivery at a time.
+async fn take(back: &Back, permits: &Arc<Semaphore>, queue: &mut dyn Consume) -> (OwnedSemaphorePermit, Delivery) {
+    let suspicious = back.pause.admit().await;
+    let share = if suspicious { u32::try_from(back.manner.concurrency).unwrap_or(u32::MAX) } else { 1 };
+    match Arc::clone(permits).acquire_many_owned(share).await {
+        Ok(permit) => (permit, queue.next().await),
+        // Only `close` fails an acquire, and nobody closes this semaphore.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+async fn drain(mut working: JoinSet<()>) {
+    if !working.is_empty() {
+        tracing::info!(in_hand = working.len(), "finishing what is in hand");
+    }
+    while working.join_next().await.is_some() {}
+}
+
+/// One delivery, from the queue's hand back to it.
+async fn handle(back: &Back, delivery: Delivery) {
+    let now = back.clock.now();
+    back.metrics.delivery(delivery.queued_at.map(|then| back.metrics.age(then, now)));
+    back.metrics.in_flight(true);
+    let attempt = delivery.attempt;
+    let outcome = match &delivery.event {
+        Ok(event) => {
+            let working = AssertUnwindSafe(process(back, event, attempt)).catch_unwind();
+            working.await.unwrap_or_else(|panic| panicked(&*panic))
+        }
+        Err(undecodable) => Outcome::Dead { fault: Fault::permanent(Reason::Undecodable, undecodable.to_string()) },
+    };
+    suspect_or_trust(back, &outcome);
+    settle(back, delivery, outcome).await;
+    back.metrics.in_flight(false);
+}
+
+/// A bug of ours must not lose the event, and must not be tried for ever.
+fn panicked(panic: &(dyn Any + Send)) -> Outcome {
+    let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(message = message.unwrap_or("no message"), "working on an event panicked");
+    Outcome::Dead { fault: Fault::permanent(Reason::Panicked, "working on it panicked; the log has the message") }
+}
+
+fn suspect_or_trust(back: &Back, outcome: &Outcome) {
+    match outcome {
+        Outcome::Sent { .. } => back.pause.accepted(),
+        Outcome::Retry { fault, .. } if outcome.is_misconfiguration() => back.pause.refused(fault.to_string().into()),
+        _ => {}
+    }
+}
+
+async fn settle(back: &Back, delivery: Delivery, outcome: Outcome) {
+    let attempt = delivery.attempt;
+    let event = delivery.event.as_ref().ok().cloned();
+    let settled = delivery.settle(outcome.verdict()).await;
+    log(back, event.as_ref(), attempt, &outcome);
+    match settled {
+        Ok(()) => {
+            let (ending, reason) = outcome.labels();
+            back.metrics.outcome(ending, reason, attempt);
+            if let Outcome::Retry { stage, .. } = outcome {
+                back.metrics.retry(stage);
+            }
+        }
+        // Not counted: the message comes again, and its next ending is.
+        Err(fault) => {
+            back.metrics.settle_failed();
+            tracing::warn!(%fault, "the queue could not take note of an outcome; it will hand the message out again");
+        }
+    }
+}
+
+/// One line an outcome.
+fn log(back: &Back, event: Option<&QueuedEvent>, attempt: u32, outcome: &Outcome) {
+    let event_id = event.map_or("unknown", |event| event.event_id.as_str());
+    let age_ms = event.map(|event| back.clock.now().duration_since(event.created_at).as_millis());
+    let (ending, reason) = outcome.labels();
+    let ending = ending.label();
+    match outcome {
+        Outcome::Sent { receipt } => tracing::info!(event_id, outcome = ending, attempt, age_ms, receipt, "done"),
+        Outcome::Duplicate => tracing::info!(event_id, outcome = ending, attempt, age_ms, "done"),
+        Outcome::Expired { .. } => tracing::warn!(event_id, outcome = ending, attempt, age_ms, %reason, "done"),
+        Outcome::Retry { stage, fault, .. } => {
+            tracing::warn!(event_id, outcome = ending, attempt, age_ms, %reason, detail = %fault.detail, after = stage.label(), "will be tried again");
+        }
+        Outcome::Dead { fault } => tracing::error!(event_id, outcome = ending, attempt, age_ms, %reason, detail = %fault.detail, "done"),
+    }
+}

@@ -1,0 +1,190 @@
+//! The story of one event: claim it, fetch its code, make the mail, hand it to the relay, and say how it ended.
+//!
+//! Nothing here fails: every way a delivery can end is an [`Outcome`]. The code's end of life is looked at before the
+//! claim, after the fetch, and before every retry.
+
+use std::time::Duration;
+
+use shared::{
+    dedupe::{Claim, Completion, Lease, Owner, Sending},
+    event::{EventKind, QueuedEvent},
+    fault::{Fault, Reason},
+    metrics::labels::{ClaimResult, ClaimStep, Success},
+    retry::Policy,
+};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    Back, OnAmbiguity,
+    mail::{Mail, Relay, SendError},
+    outcome::{Circumstances, Outcome},
+};
+
+/// Turns one queued event into at most one mail.
+pub async fn process(back: &Back, event: &QueuedEvent, attempt: u32) -> Outcome {
+    if back.clock.now() >= event.expires_at {
+        return Outcome::Expired { after: Reason::None };
+    }
+    let lease = match claim(back, event).await {
+        Ok(Claim::Fresh(lease)) => lease,
+        Ok(Claim::Done) => return Outcome::Duplicate,
+        Ok(Claim::Busy(left)) => {
+            let fault = Fault::transient(Reason::Claimed, "another worker has it");
+            return Outcome::later(fault, left, circumstances(back, event, attempt));
+        }
+        Err(fault) => return Outcome::later(fault, Duration::ZERO, circumstances(back, event, attempt)),
+    };
+    if lease.doubts() > resends_allowed(back) {
+        release(back, lease).await;
+        return Outcome::Dead { fault: Fault::permanent(Reason::Ambiguous, "a mail may be out already, and is not sent again") };
+    }
+    let (mail, relay) = match prepare(back, event).await {
+        Ok(prepared) => prepared,
+        Err(unprepared) => {
+            release(back, lease).await;
+            return match unprepared {
+                Unprepared::Expired => Outcome::Expired { after: Reason::None },
+                Unprepared::Fault(fault) => Outcome::after(fault, circumstances(back, event, attempt)),
+            };
+        }
+    };
+    match announce(back, lease).await {
+        Ok(Some(sending)) => hand_over(back, event, attempt, sending, relay, &mail).await,
+        Ok(None) => {
+            back.metrics.claim(ClaimResult::Lost);
+            let fault = Fault::transient(Reason::Claimed, "the lease ran out before the mail was sent");
+            Outcome::later(fault, Duration::ZERO, circumstances(back, event, attempt))
+        }
+        Err(fault) => Outcome::after(fault, circumstances(back, event, attempt)),
+    }
+}
+
+fn circumstances(back: &Back, event: &QueuedEvent, attempt: u32) -> Circumstances {
+    Circumstances { attempt, now: back.clock.now(), expires_at: event.expires_at, chance: (back.chance)() }
+}
+
+fn resends_allowed(back: &Back) -> u32 {
+    match back.manner.on_ambiguity {
+        OnAmbiguity::Resend => 1,
+        OnAmbiguity::DeadLetter => 0,
+    }
+}
+
+/// Claims the event. A store that does not answer is asked again for as long as the code lives: the event waits here,
+/// unsettled, and the queue behind it with it.
+async fn claim(back: &Back, event: &QueuedEvent) -> Result<Claim, Fault> {
+    let owner = Owner::fresh();
+    let mut failures = 0;
+    loop {
+        let asked = timed(back, ClaimStep::Claim, back.dedupe.claim(&event.event_id, owner)).await;
+        let fault = match asked {
+            Ok(claim) => {
+                back.metrics.claim(match &claim {
+                    Claim::Fresh(lease) if lease.doubts() > 0 => ClaimResult::Doubtful,
+                    Claim::Fresh(_) => ClaimResult::Fresh,
+                    Claim::Busy(_) => ClaimResult::Busy,
+                    Claim::Done => ClaimResult::Done,
+                });
+                return Ok(claim);
+            }
+            Err(fault) => fault,
+        };
+        failures += 1;
+        let pause = Policy::HOLDING.delay(failures, (back.chance)());
+        if back.stop.is_cancelled() || !shared::retry::starts_in_time(back.clock.now(), pause, event.expires_at) {
+            return Err(fault);
+        }
+        if failures == 1 {
+            tracing::warn!(event_id = %event.event_id, %fault, "the dedupe store does not answer; the event is held");
+        }
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = back.stop.cancelled() => {}
+        }
+    }
+}
+
+enum Unprepared {
+    Expired,
+    Fault(Fault),
+}
+
+/// Everything that can be done before the relay must be told anything: the code, the mail, a connection.
+async fn prepare(back: &Back, event: &QueuedEvent) -> Result<(Mail, Box<dyn Relay>), Unprepared> {
+    let code = match event.kind {
+        EventKind::MagicAuthCreated => back.codes.login_code(&event.object_id).await.map_err(Unprepared::Fault)?,
+    };
+    let now = back.clock.now();
+    // WorkOS's word on the code's end counts for more than the event's.
+    if now >= code.expires_at {
+        return Err(Unprepared::Expired);
+    }
+    let mail = back.templates.login_code(&event.event_id, &code, now).map_err(Unprepared::Fault)?;
+    let relay = back.mailer.connect().await.map_err(Unprepared::Fault)?;
+    Ok((mail, relay))
+}
+
+/// Speaks to the relay. From here on, what matters is whether the relay may have the mail.
+async fn hand_over(back: &Back, event: &QueuedEvent, attempt: u32, sending: Sending, relay: Box<dyn Relay>, mail: &Mail) -> Outcome {
+    match relay.send(mail).await {
+        Ok(accepted) => {
+            back.metrics.sent(event.created_at, back.clock.now());
+            record(back, &sending, &accepted.receipt).await;
+            Outcome::Sent { receipt: accepted.receipt }
+        }
+        Err(SendError::NotSent(fault)) => {
+            release(back, sending.nothing_was_sent()).await;
+            Outcome::after(fault, circumstances(back, event, attempt))
+        }
+        Err(SendError::Ambiguous(detail)) => {
+            let doubted = timed(back, ClaimStep::GiveBack, back.dedupe.doubt(sending)).await;
+            note(doubted);
+            // The next claim finds the doubt and decides.
+            Outcome::after(Fault::transient(Reason::Ambiguous, detail), circumstances(back, event, attempt))
+        }
+    }
+}
+
+/// Records that the mail is out. Whatever happens here, it stays sent: this process remembers it, and a store that
+/// does not answer is told again for a while.
+async fn record(back: &Back, sending: &Sending, receipt: &str) {
+    let begun = Instant::now();
+    let mut failures = 0;
+    loop {
+        match timed(back, ClaimStep::Complete, back.dedupe.complete(sending, receipt)).await {
+            Ok(Completion::Recorded) => return,
+            Ok(Completion::Late) => return back.metrics.claim(ClaimResult::Late),
+            Ok(Completion::Already) => return back.metrics.claim(ClaimResult::Already),
+            Err(fault) if begun.elapsed() >= back.manner.record_for => {
+                back.metrics.claim(ClaimResult::Unrecorded);
+                return tracing::warn!(%fault, "a mail went out and the dedupe store could not be told");
+            }
+            Err(_) => failures += 1,
+        }
+        sleep(Policy::HOLDING.delay(failures, (back.chance)())).await;
+    }
+}
+
+async fn announce(back: &Back, lease: Lease) -> Result<Option<Sending>, Fault> {
+    timed(back, ClaimStep::Sending, back.dedupe.sending(lease)).await
+}
+
+/// Gives the event back. If that fails the lease runs out by itself; the event only waits longer.
+async fn release(back: &Back, lease: Lease) {
+    let released = timed(back, ClaimStep::GiveBack, back.dedupe.release(lease)).await;
+    note(released);
+}
+
+fn note(given_back: Result<(), Fault>) {
+    if let Err(fault) = given_back {
+        tracing::warn!(%fault, "a claim could not be given back; it ends by itself");
+    }
+}
+
+async fn timed<T>(back: &Back, step: ClaimStep, call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let begun = Instant::now();
+    let result = call.await;
+    let success = if result.is_ok() { Success::Ok } else { Success::Failed };
+    back.metrics.dedupe(step, success, begun.elapsed());
+    result
+}
