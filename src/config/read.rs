@@ -192,7 +192,8 @@ fn api_url(reader: &mut Reader, text: &str, plaintext: bool) -> Option<Url> {
 }
 
 fn hello(reader: &mut Reader, name: String) -> Option<String> {
-    let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'[' | b']' | b':'));
+    let plain =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'[' | b']' | b':'));
     reader.note("AUTHPOST_SMTP_HELLO", plain.then_some(name).ok_or("must be a host name"))
 }
 

@@ -1,1 +1,41 @@
+//! Everything together, over real sockets: the roles as the composition root builds them, the sandbox's WorkOS stand-in
+//! and inbox, and, where a test says so, a private RabbitMQ and Redis.
+//!
+//! Tests wait on events or look until something is so; none sleeps, none is retried. Whoever leaves a message, a task
+//! or a process behind fails.
 
+mod cli;
+mod contracts;
+mod crash;
+mod dead_letters;
+mod duplicates;
+mod expiry;
+mod harness;
+mod ingress;
+mod journey;
+mod outages;
+mod privacy;
+mod relay;
+mod retries;
+mod shutdown;
+mod tidy;
+
+/// Runs each named `async fn(App)` on both engines. RabbitMQ and Redis are there only under `./scripts/test`.
+macro_rules! on_both_engines {
+    ($($name:ident,)*) => {
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::harness::App::embedded().await).await;
+            })*
+        }
+        mod distributed {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
+            async fn $name() {
+                super::$name(crate::harness::App::distributed().await).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_both_engines;

@@ -1,0 +1,33 @@
+//! What the tests stand on.
+
+pub mod account;
+pub mod app;
+pub mod program;
+pub mod raw_http;
+pub mod services;
+
+use std::time::Duration;
+
+pub use app::{App, Setup};
+
+/// Longest wait for anything that should happen. Generous: a test that meets it has failed.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Looks until `seen` gives a value. For what has no event to wait on: a metric, a row in somebody else's store.
+pub async fn eventually<T>(what: &str, mut seen: impl AsyncFnMut() -> Option<T>) -> T {
+    let mut looks = tokio::time::interval(Duration::from_millis(10));
+    let looking = async {
+        loop {
+            looks.tick().await;
+            if let Some(value) = seen().await {
+                return value;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+}
+
+/// Waits for an event, at most [`PATIENCE`].
+pub async fn in_time<T>(what: &str, event: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, event).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+}

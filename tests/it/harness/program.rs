@@ -1,0 +1,87 @@
+//! The real binary as a child process, for signals and exit codes.
+
+use std::{
+    net::SocketAddr,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::{account::Exposition, eventually, raw_http};
+
+/// A running `authpost`. Killed if a test forgets it.
+pub struct Program {
+    child: Child,
+    pub public: Option<SocketAddr>,
+    pub admin: SocketAddr,
+}
+
+/// `authpost` with nothing of our own environment.
+pub fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_authpost"));
+    command.args(args).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end.
+pub fn run(args: &[&str], env: &[(&str, &str)]) -> Output {
+    command(args).envs(env.iter().copied()).output().expect("runs")
+}
+
+/// A loopback port that was free a moment ago, below the range that outgoing connections use.
+fn port() -> u16 {
+    let unlike = usize::try_from(ulid::Ulid::generate().random() % 12_000).expect("small");
+    let candidates = (0..12_000).map(|offset| 20_000 + u16::try_from((unlike + offset) % 12_000).expect("small"));
+    candidates.into_iter().find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
+}
+
+impl Program {
+    /// Starts a role. Its log goes to `log`.
+    pub async fn start(role: &str, env: &[(&str, String)], log: &std::path::Path) -> Self {
+        let admin: SocketAddr = ([127, 0, 0, 1], port()).into();
+        let public = (role != "worker").then(|| SocketAddr::from(([127, 0, 0, 1], port())));
+        let file = std::fs::File::options().create(true).append(true).open(log).expect("a log file");
+        let mut command = command(&[role]);
+        command.env("AUTHPOST_ADMIN_LISTEN", admin.to_string()).env("AUTHPOST_LOG", "json").envs(env.iter().map(|(k, v)| (*k, v.as_str())));
+        if let Some(public) = public {
+            command.env("AUTHPOST_LISTEN", public.to_string());
+        }
+        let child = command.stdout(Stdio::null()).stderr(file).spawn().expect("starts");
+        let program = Self { child, public, admin };
+        program.is_ready().await;
+        program
+    }
+
+    pub async fn is_ready(&self) {
+        let what = format!("{} is ready", self.admin);
+        eventually(&what, async || {
+            if tokio::net::TcpStream::connect(self.admin).await.is_err() {
+                return None;
+            }
+            (raw_http::get(self.admin, "/readyz").await.0 == 200).then_some(())
+        })
+        .await;
+    }
+
+    pub async fn exposition(&self) -> Exposition {
+        Exposition::parse(&raw_http::get(self.admin, "/metrics").await.1)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).expect("a pid")), signal).expect("running");
+    }
+
+    pub async fn ended(mut self) -> ExitStatus {
+        eventually("the process ends", async || self.child.try_wait().expect("ours")).await
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}

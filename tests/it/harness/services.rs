@@ -1,0 +1,80 @@
+//! A private RabbitMQ and Redis, started by `scripts/services` and gone with this process.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::{Mutex, OnceLock, PoisonError},
+};
+
+/// Running services. Their keeper ends, and they with it, when its standard input does.
+pub struct Services {
+    pub amqp_url: Option<String>,
+    pub redis_url: Option<String>,
+    keeper: Mutex<Keeper>,
+}
+
+struct Keeper {
+    child: Child,
+    commands: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Services {
+    /// The ones all tests of this run share, each under a prefix of its own.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Services> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start(&["rabbitmq", "redis"]))
+    }
+
+    /// Ones to kill, for the test that asked.
+    pub fn victims(names: &[&str]) -> Self {
+        Self::start(names)
+    }
+
+    fn start(names: &[&str]) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/services");
+        let mut child =
+            Command::new(script).args(names).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("scripts/services starts");
+        let commands = child.stdin.take();
+        let mut answers = BufReader::new(child.stdout.take().expect("piped"));
+        let (mut amqp_url, mut redis_url) = (None, None);
+        loop {
+            let mut line = String::new();
+            assert!(
+                answers.read_line(&mut line).expect("readable") > 0,
+                "RabbitMQ or Redis did not start: see above, and run ./scripts/test"
+            );
+            match line.trim().split_once('=') {
+                Some(("AMQP_URL", url)) => amqp_url = Some(url.to_owned()),
+                Some(("REDIS_URL", url)) => redis_url = Some(url.to_owned()),
+                _ => break,
+            }
+        }
+        Self { amqp_url, redis_url, keeper: Mutex::new(Keeper { child, commands, answers }) }
+    }
+
+    pub fn amqp_url(&self) -> &str {
+        self.amqp_url.as_deref().expect("RabbitMQ was asked for")
+    }
+
+    pub fn redis_url(&self) -> &str {
+        self.redis_url.as_deref().expect("Redis was asked for")
+    }
+
+    /// Carries out one of the script's commands; returns when it is done.
+    pub fn command(&self, command: &str) {
+        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        writeln!(keeper.commands.as_mut().expect("running"), "{command}").expect("the keeper listens");
+        let mut answer = String::new();
+        keeper.answers.read_line(&mut answer).expect("the keeper answers");
+        assert_eq!(answer.trim(), "done", "{command}");
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        let keeper = self.keeper.get_mut().unwrap_or_else(PoisonError::into_inner);
+        keeper.commands = None;
+        drop(keeper.child.wait());
+    }
+}
