@@ -1,1 +1,153 @@
-//! soon
+//! Every failure that may pass is tried again, and the mail arrives.
+
+use sandbox::{
+    inbox::{Misdeed, Step},
+    workos::Instead,
+};
+
+use crate::{
+    harness::{App, Setup, in_time},
+    on_both_engines,
+};
+
+on_both_engines!(workos_fails_once, the_relay_defers_once, an_answer_after_the_dot_is_lost,);
+
+fn answer(status: u16) -> Instead {
+    Instead::Answer(status, Vec::new(), "<html>an error page</html>".to_owned())
+}
+
+/// Lets a first attempt fail for `reason` and the second one through. The embedded engine's rest is passed by the clock.
+async fn second_attempt(app: &App, reason: &str, seconds: i64) {
+    app.ask("alice@example.com").await;
+    app.outcome("retry", reason, 1).await;
+    app.advance(seconds);
+    app.mails(1).await;
+    app.outcome("sent", "none", 1).await;
+}
+
+async fn workos_fails_once(app: App) {
+    app.workos.answer_instead([answer(503)]);
+    second_attempt(&app, "workos_unavailable", 3).await;
+    assert_eq!(app.workos.reads().len(), 2);
+    app.finish().await;
+}
+
+async fn the_relay_defers_once(app: App) {
+    app.inbox.order(Step::Rcpt, Misdeed::Say("450 4.2.1 mailbox busy"));
+    second_attempt(&app, "relay_deferred", 3).await;
+    app.finish().await;
+}
+
+async fn an_answer_after_the_dot_is_lost(app: App) {
+    app.inbox.order(Step::Dot, Misdeed::KeepAndHangUp);
+    app.ask("alice@example.com").await;
+    app.outcome("retry", "ambiguous", 1).await;
+    app.advance(3);
+    let mails = app.mails(2).await;
+    assert_eq!(mails[0].message_id, mails[1].message_id, "a mail program can tell that the copies are one mail");
+    app.outcome("sent", "none", 1).await;
+    assert_eq!(app.exposition().claims("doubtful"), 1);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_transient_answer_of_workos_is_tried_again() {
+    let cut = Instead::Answer(200, vec![("content-length", "5000".to_owned())], "{".to_owned());
+    for (instead, reason) in [
+        (answer(500), "workos_unavailable"),
+        (answer(502), "workos_unavailable"),
+        (answer(408), "workos_unavailable"),
+        (Instead::Stall, "workos_unavailable"),
+        (answer(200), "workos_bad_answer"),
+        (answer(302), "workos_bad_answer"),
+        (answer(422), "workos_bad_answer"),
+        (Instead::Answer(200, Vec::new(), "x".repeat(1024 * 1024 + 1)), "workos_bad_answer"),
+        (cut, "workos_unavailable"),
+    ] {
+        let app = App::embedded().await;
+        app.workos.answer_instead([instead]);
+        second_attempt(&app, reason, 3).await;
+        app.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_transient_misdeed_of_the_relay_is_tried_again() {
+    for (step, misdeed, reason) in [
+        (Step::Greeting, Misdeed::Say("421 4.3.2 too busy"), "relay_unavailable"),
+        (Step::Greeting, Misdeed::Stall, "relay_unavailable"),
+        (Step::Greeting, Misdeed::HangUp, "relay_unavailable"),
+        (Step::Ehlo, Misdeed::HangUp, "relay_unavailable"),
+        (Step::Mail, Misdeed::Say("451 4.3.0 later"), "relay_deferred"),
+        (Step::Mail, Misdeed::Stall, "relay_unavailable"),
+        (Step::Rcpt, Misdeed::Say("452 4.2.2 full"), "relay_deferred"),
+        (Step::Rcpt, Misdeed::HangUp, "relay_unavailable"),
+        (Step::Rcpt, Misdeed::Say("421 4.7.0 closing"), "relay_unavailable"),
+        (Step::Data, Misdeed::Say("451 4.3.0 later"), "relay_deferred"),
+        (Step::Data, Misdeed::Stall, "relay_unavailable"),
+        (Step::Dot, Misdeed::Say("451 4.3.0 later"), "relay_deferred"),
+        (Step::Dot, Misdeed::Say("250-"), "ambiguous"),
+        (Step::Dot, Misdeed::HangUp, "ambiguous"),
+        (Step::Dot, Misdeed::Stall, "ambiguous"),
+    ] {
+        let app = App::embedded().await;
+        app.inbox.order(step, misdeed.clone());
+        // The connection that proved the relay ready is gone: a greeting can go wrong again.
+        app.inbox.hang_up();
+        second_attempt(&app, reason, 3).await;
+        assert_eq!(app.inbox.count(), 1, "{step:?} {misdeed:?}");
+        app.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_429_is_honoured_by_all_tasks() {
+    let app = App::embedded().await;
+    app.workos.answer_instead([Instead::Answer(429, vec![("retry-after", "20".to_owned())], String::new())]);
+    app.ask("alice@example.com").await;
+    app.outcome("retry", "workos_rate_limited", 1).await;
+    app.ask("bob@example.com").await;
+    app.outcome("retry", "workos_rate_limited", 2).await;
+    assert_eq!(app.workos.reads().len(), 1, "the second event did not disturb WorkOS");
+    let stages = app.exposition().count("authpost_retries_total{stage=\"30s\"}");
+    assert_eq!(stages, 2, "both rest for at least what WorkOS asked for");
+    // What is left of the 20 s on the wall is not waited for here: both codes die first.
+    app.advance(600);
+    app.outcome("expired", "none", 2).await;
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_are_counted_across_faults() {
+    let app = App::embedded().await;
+    app.workos.answer_instead([answer(500), answer(500), answer(500)]);
+    app.ask("alice@example.com").await;
+    for failures in 1..=3 {
+        app.outcome("retry", "workos_unavailable", failures).await;
+        app.advance(31);
+    }
+    app.mails(1).await;
+    app.outcome("sent", "none", 1).await;
+    let exposition = app.exposition();
+    assert_eq!(exposition.count("authpost_attempts_sum"), 4);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_api_key_pauses_everything_costs_no_attempt_and_heals() {
+    let app = Setup::embedded().worker(|worker| worker.concurrency = 4).start().await;
+    app.workos.answer_instead([answer(401)]);
+    app.ask("alice@example.com").await;
+    app.outcome("retry", "workos_unauthorized", 1).await;
+    let (status, body) = crate::harness::raw_http::get(app.admin, "/readyz").await;
+    assert!(status == 503 && body.contains("credentials"), "{body}");
+    assert_eq!(app.exposition().count("authpost_paused"), 1);
+    // The pause is two seconds on the wall, at most; the retry's rest passes with the clock.
+    app.advance(3);
+    in_time("the mail", app.inbox.reached(1)).await;
+    app.outcome("sent", "none", 1).await;
+    assert_eq!(app.exposition().count("authpost_paused"), 0);
+    assert_eq!(app.exposition().count("authpost_attempts_sum"), 1);
+    app.is_ready().await;
+    app.finish().await;
+}

@@ -28,9 +28,10 @@ pub async fn process(back: &Back, event: &QueuedEvent, attempt: u32) -> Outcome 
     let lease = match claim(back, event).await {
         Ok(Claim::Fresh(lease)) => lease,
         Ok(Claim::Done) => return Outcome::Duplicate,
-        Ok(Claim::Busy(left)) => {
+        // Not until its lease ends: most of the time the other worker is done much sooner.
+        Ok(Claim::Busy(_)) => {
             let fault = Fault::transient(Reason::Claimed, "another worker has it");
-            return Outcome::later(fault, left, circumstances(back, event, attempt));
+            return Outcome::later(fault, Duration::ZERO, circumstances(back, event, attempt));
         }
         Err(fault) => return Outcome::later(fault, Duration::ZERO, circumstances(back, event, attempt)),
     };

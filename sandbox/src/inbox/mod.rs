@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use shared::clock::Clock;
 use tokio::{
     net::TcpListener,
-    sync::watch,
+    sync::{Notify, watch},
     task::{AbortHandle, JoinSet},
 };
 use tokio_rustls::TlsAcceptor;
@@ -99,6 +99,7 @@ struct Shared {
     mails: Mutex<VecDeque<Received>>,
     count: watch::Sender<u64>,
     connections: AtomicU64,
+    hang_up: Notify,
 }
 
 impl Drop for Inbox {
@@ -118,6 +119,7 @@ impl Inbox {
             mails: Mutex::default(),
             count: watch::Sender::new(0),
             connections: AtomicU64::new(0),
+            hang_up: Notify::new(),
         });
         let server = tokio::spawn(accept(listener, Arc::clone(&shared))).abort_handle();
         Ok(Self { address, shared, server })
@@ -154,6 +156,11 @@ impl Inbox {
         self.shared.connections.load(Ordering::Relaxed)
     }
 
+    /// Hangs up on every open connection, as relays do on idle ones.
+    pub fn hang_up(&self) {
+        self.shared.hang_up.notify_one();
+    }
+
     /// Returns once `count` mails were accepted.
     pub async fn reached(&self, count: u64) {
         let mut counter = self.shared.count.subscribe();
@@ -188,7 +195,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut sessions = JoinSet::new();
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shared.hang_up.notified() => {
+                sessions.abort_all();
+                continue;
+            }
+        };
+        let Ok((stream, _)) = accepted else { continue };
         while sessions.try_join_next().is_some() {}
         shared.connections.fetch_add(1, Ordering::Relaxed);
         if stream.set_nodelay(true).is_ok() {

@@ -7,6 +7,7 @@ use authpost::{
     service,
 };
 use jiff::{SignedDuration, Timestamp};
+use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use sandbox::{
     clock::ManualClock,
     inbox::{Inbox, Manners},
@@ -19,6 +20,8 @@ use shared::{
     clock::{Clock, SystemClock},
     dedupe::outage::WhenAway,
     metrics::Metrics,
+    queue::rabbitmq::Names,
+    retry::STAGES,
     telemetry::LogFormat,
     tls,
     webhook::WebhookKeys,
@@ -61,9 +64,16 @@ pub struct App {
     pub public: std::net::SocketAddr,
     pub admin: std::net::SocketAddr,
     pub folder: tempfile::TempDir,
+    broker: Option<Broker>,
     stop: CancellationToken,
     process: JoinHandle<ExitCode>,
     finished: bool,
+}
+
+/// What this app has at the broker.
+struct Broker {
+    url: String,
+    prefix: String,
 }
 
 impl Setup {
@@ -101,12 +111,14 @@ impl Setup {
         let folder = tempfile::tempdir().expect("a folder");
         let mut worker = worker(&workos.url(), &format!("smtp://{}?tls=none", inbox.address()));
         change(&mut worker);
+        let prefix = fresh_prefix();
+        let broker = services.as_ref().map(|urls| Broker { url: urls.amqp.clone(), prefix: prefix.clone() });
         let engine = match services {
             None => Engine::Embedded(Embedded { data_dir: folder.path().to_owned(), queue_max }),
             Some(Urls { amqp, redis }) => Engine::Distributed(Distributed {
                 amqp_url: SecretString::from(amqp),
                 redis_url: SecretString::from(redis),
-                prefix: fresh_prefix(),
+                prefix,
                 queue_max,
             }),
         };
@@ -114,7 +126,19 @@ impl Setup {
         let service = service::serve((ingress(), worker, engine, process()), clock.clone(), stop.clone()).await.expect("starts");
         let (public, admin) = (service.public.expect("a front"), service.admin);
         let metrics = Arc::clone(&service.metrics);
-        let app = App { workos, inbox, clock, metrics, public, admin, folder, stop, process: tokio::spawn(service.run()), finished: false };
+        let app = App {
+            workos,
+            inbox,
+            clock,
+            metrics,
+            public,
+            admin,
+            folder,
+            broker,
+            stop,
+            process: tokio::spawn(service.run()),
+            finished: false,
+        };
         app.is_ready().await;
         app
     }
@@ -170,6 +194,11 @@ impl App {
 
     pub async fn distributed() -> Self {
         Setup::distributed().start().await
+    }
+
+    /// The prefix of this app's queues, if they are at a broker.
+    pub fn prefix(&self) -> Option<&str> {
+        self.broker.as_ref().map(|broker| broker.prefix.as_str())
     }
 
     pub fn webhook_url(&self) -> String {
@@ -250,7 +279,26 @@ impl App {
         self.stop.cancel();
         let ended = in_time("the process ends", &mut self.process).await.expect("no panic");
         assert_eq!(ended, ExitCode::SUCCESS, "the process did not end cleanly");
+        if let Some(Broker { url, prefix }) = self.broker.take() {
+            delete_queues(&url, &prefix).await;
+        }
     }
+}
+
+/// Takes a test's queues off the broker; messages left in any but the dead letters' fail the test.
+pub async fn delete_queues(url: &str, prefix: &str) {
+    let names = Names::new(prefix, 1);
+    let connection = lapin::Connection::connect(url, lapin::ConnectionProperties::default()).await.expect("connects");
+    let channel = connection.create_channel().await.expect("a channel");
+    let mut waiting = vec![names.work(), names.unrouted()];
+    waiting.extend(STAGES.into_iter().map(|stage| names.retry(stage)));
+    for queue in waiting {
+        let left = channel.queue_delete(queue.clone().into(), QueueDeleteOptions::default()).await.expect("deleted");
+        assert_eq!(left, 0, "messages were left in {queue}");
+    }
+    channel.queue_delete(names.dead().into(), QueueDeleteOptions::default()).await.expect("deleted");
+    channel.exchange_delete(names.events().into(), ExchangeDeleteOptions::default()).await.expect("deleted");
+    connection.close(200, "bye".into()).await.expect("closed");
 }
 
 impl Drop for App {

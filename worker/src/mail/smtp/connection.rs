@@ -45,7 +45,6 @@ pub(super) struct Connection {
     timeouts: Timeouts,
     opened: Instant,
     last_used: Instant,
-    mails: u32,
     /// Whether no transaction is half done. Set back before the first byte of one, set again after its last answer:
     /// a transaction that is cut off anywhere leaves it unset.
     clean: bool,
@@ -96,7 +95,7 @@ impl Connection {
         let pipelining = offers.message().any(|line| line.trim().eq_ignore_ascii_case("PIPELINING"));
         let smtputf8 = smtp.server_info().supports_feature(Extension::SmtpUtfEight);
         let now = Instant::now();
-        Ok(Self { smtp, pipelining, smtputf8, timeouts: settings.timeouts, opened: now, last_used: now, mails: 0, clean: true })
+        Ok(Self { smtp, pipelining, smtputf8, timeouts: settings.timeouts, opened: now, last_used: now, clean: true })
     }
 
     pub(super) fn is_clean(&self) -> bool {
@@ -109,10 +108,6 @@ impl Connection {
 
     pub(super) fn idle_for(&self) -> Duration {
         self.last_used.elapsed()
-    }
-
-    pub(super) fn was_used(&self) -> bool {
-        self.mails > 0
     }
 
     /// Asks the relay.
@@ -128,7 +123,6 @@ impl Connection {
         let begun = |error| Failure { stage: Stage::Begun, error };
         let commands = self.commands(mail).map_err(|fault| begun(SendError::NotSent(fault)))?;
         self.clean = false;
-        self.mails += 1;
         let envelope = if self.pipelining { self.envelope_at_once(&commands).await } else { self.envelope_stepwise(&commands).await };
         envelope.map_err(|(stage, fault)| Failure { stage, error: SendError::NotSent(fault) })?;
         let result = self.body(mail).await.map_err(begun);

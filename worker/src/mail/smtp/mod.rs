@@ -151,7 +151,7 @@ impl Relay for Line {
         let mut result = self.connection.transact(mail).await;
         if let Err(failure) = &result
             && failure.stage == Stage::Untouched
-            && self.connection.was_used()
+            && managed::Object::metrics(&self.connection).recycle_count > 0
         {
             // The relay had closed an idle connection. Nothing was said on it: one more try, on a fresh one.
             drop(managed::Object::take(self.connection));
