@@ -1,1 +1,190 @@
-//! soon
+//! The relay's side: TLS, log-in, reuse of connections, and what is refused as ours to mend.
+
+use std::{path::Path, sync::Arc};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use sandbox::{
+    clock::ManualClock,
+    inbox::{Inbox, Manners, Misdeed, Step},
+    readable,
+};
+use secrecy::SecretString;
+use shared::{
+    address::EmailAddress,
+    clock::{Clock as _, SystemClock},
+    fault::{Fault, Reason, Severity},
+    ids::EventId,
+    login_code::{Code, LoginCode},
+    metrics::Metrics,
+    tls,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, pki_types::PrivateKeyDer},
+};
+use worker::mail::{
+    Accepted, Mail, Mailer, SendError,
+    message::Sender,
+    render::Templates,
+    smtp::{RelayUrl, SmtpMailer, Timeouts},
+};
+
+use crate::harness::{PATIENCE, app::free_port, in_time};
+
+/// An authority of our own and a server that it vouches for.
+fn authority() -> (Vec<u8>, TlsAcceptor) {
+    tls::install_provider();
+    let mut params = CertificateParams::new(Vec::<String>::new()).expect("valid");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed");
+    let key = KeyPair::generate().expect("a key");
+    let certificate = CertificateParams::new(vec!["localhost".to_owned()]).expect("valid").signed_by(&key, &issuer).expect("signed");
+    let private = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate.der().clone()], private).expect("fits");
+    (issuer.pem().into_bytes(), TlsAcceptor::from(Arc::new(config)))
+}
+
+async fn inbox(manners: Manners) -> Inbox {
+    let clock = Arc::new(ManualClock::at(SystemClock.now()));
+    Inbox::start(free_port().await, manners, clock).expect("starts")
+}
+
+fn mailer(url: &str, extra_ca: Option<Vec<u8>>) -> SmtpMailer {
+    let step = PATIENCE / 60;
+    let timeouts = Timeouts { connect: step, command: step, last: step };
+    let relay = RelayUrl::parse(&SecretString::from(url.to_owned())).expect("a relay");
+    let client = tls::client(extra_ca.as_deref()).expect("a configuration");
+    let settings = relay.with("authpost.test".to_owned(), client, extra_ca, timeouts);
+    SmtpMailer::new(settings, 4, Arc::new(Metrics::new("test").expect("declared rightly"))).expect("a pool")
+}
+
+fn mail() -> Mail {
+    mail_from(None)
+}
+
+fn mail_from(templates: Option<&Path>) -> Mail {
+    let sender = Sender { name: None, address: EmailAddress::parse("login@acme.example").expect("valid") };
+    let templates = Templates::load(templates, "Acme", sender).expect("usable");
+    let now = SystemClock.now();
+    let code = LoginCode {
+        code: Code::parse("123456".to_owned()).expect("valid"),
+        recipient: EmailAddress::parse("alice@example.com").expect("valid"),
+        expires_at: now + jiff::SignedDuration::from_mins(10),
+    };
+    templates.login_code(&EventId::parse("event_1").expect("valid"), &code, now).expect("renders")
+}
+
+async fn send(mailer: &SmtpMailer) -> Result<Accepted, SendError> {
+    let relay = in_time("a connection", mailer.connect()).await.map_err(SendError::NotSent)?;
+    in_time("an answer", relay.send(&mail())).await
+}
+
+fn refused_us(result: Result<Accepted, SendError>) -> String {
+    match result {
+        Err(SendError::NotSent(Fault { severity: Severity::Misconfigured, reason: Reason::RelayRefusedUs, detail })) => detail.into_owned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_from_the_first_byte() {
+    let (ca, acceptor) = authority();
+    let inbox = inbox(Manners { implicit_tls: Some(acceptor), ..Manners::default() }).await;
+    let port = inbox.address().port();
+    let accepted = send(&mailer(&format!("smtps://localhost:{port}"), Some(ca))).await.expect("sent");
+    assert_eq!(accepted.receipt, "SANDBOX");
+    assert_eq!(readable::read(&inbox.mails()[0].raw).expect("a mail").code(), Some("123456"));
+    let distrusted = send(&mailer(&format!("smtps://localhost:{port}"), None)).await;
+    assert!(refused_us(distrusted).contains("certificate"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn starttls_is_required_and_used() {
+    let (ca, acceptor) = authority();
+    let offers = inbox(Manners { starttls: Some(acceptor), ..Manners::default() }).await;
+    let url = format!("smtp://localhost:{}", offers.address().port());
+    send(&mailer(&url, Some(ca.clone()))).await.expect("sent");
+    assert!(refused_us(send(&mailer(&url, None)).await).contains("certificate"));
+    let does_not = inbox(Manners::default()).await;
+    let stripped = send(&mailer(&format!("smtp://localhost:{}", does_not.address().port()), Some(ca))).await;
+    assert!(refused_us(stripped).contains("STARTTLS"));
+    assert_eq!(does_not.count(), 0, "no mail goes over an open connection");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_tried_and_its_refusal_is_ours_to_mend() {
+    let (ca, acceptor) = authority();
+    let login = Some(("user".to_owned(), "p@ss/word".to_owned()));
+    let inbox = inbox(Manners { implicit_tls: Some(acceptor), login, ..Manners::default() }).await;
+    let port = inbox.address().port();
+    send(&mailer(&format!("smtps://user:p%40ss%2Fword@localhost:{port}"), Some(ca.clone()))).await.expect("sent");
+    let detail = refused_us(send(&mailer(&format!("smtps://user:wrong@localhost:{port}"), Some(ca))).await);
+    assert!(detail.contains("535") && !detail.contains("wrong"), "{detail}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connection_carries_many_mails_with_and_without_pipelining() {
+    for without_pipelining in [false, true] {
+        let inbox = inbox(Manners { without_pipelining, ..Manners::default() }).await;
+        let mailer = mailer(&format!("smtp://{}?tls=none", inbox.address()), None);
+        for _ in 0..5 {
+            send(&mailer).await.expect("sent");
+        }
+        assert_eq!((inbox.count(), inbox.connections()), (5, 1));
+        // A refused recipient ends a mail, not the connection.
+        inbox.order(Step::Rcpt, Misdeed::Say("550 5.1.1 unknown"));
+        let refused = send(&mailer).await.expect_err("refused");
+        assert!(matches!(refused, SendError::NotSent(Fault { reason: Reason::RecipientRefused, .. })), "{refused:?}");
+        send(&mailer).await.expect("sent");
+        assert_eq!((inbox.count(), inbox.connections()), (6, 1), "without pipelining: {without_pipelining}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_that_the_relay_closed_costs_nothing() {
+    let inbox = inbox(Manners::default()).await;
+    let mailer = mailer(&format!("smtp://{}?tls=none", inbox.address()), None);
+    send(&mailer).await.expect("sent");
+    inbox.hang_up();
+    send(&mailer).await.expect("sent, over a new connection");
+    assert_eq!((inbox.count(), inbox.connections()), (2, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_cut_off_does_not_spoil_the_next_one() {
+    let inbox = inbox(Manners::default()).await;
+    let mailer = mailer(&format!("smtp://{}?tls=none", inbox.address()), None);
+    send(&mailer).await.expect("sent");
+    inbox.order(Step::Data, Misdeed::Stall);
+    let relay = mailer.connect().await.expect("a connection");
+    let letter = mail();
+    tokio::select! {
+        biased;
+        _ = relay.send(&letter) => panic!("the relay stalls"),
+        () = async { crate::harness::eventually("the relay stalls", async || (inbox.open_orders() == 0).then_some(())).await } => {}
+    }
+    // The connection went back half used; it must not be used again.
+    send(&mailer).await.expect("sent");
+    assert_eq!((inbox.count(), inbox.connections()), (2, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_arrives_is_what_was_written_leading_dots_included() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("login_code.txt"), "..\n.\n{{ code }}\n.hidden\n").expect("written");
+    let inbox = inbox(Manners::default()).await;
+    let mailer = mailer(&format!("smtp://{}?tls=none", inbox.address()), None);
+    let letter = mail_from(Some(folder.path()));
+    mailer.connect().await.expect("a connection").send(&letter).await.expect("sent");
+    assert_eq!(inbox.mails()[0].raw.trim_ascii_end(), letter.expose().trim_ascii_end());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_is_away_is_not_ready() {
+    let listener = free_port().await;
+    let address = listener.local_addr().expect("bound");
+    drop(listener);
+    let mailer = mailer(&format!("smtp://{address}?tls=none"), None);
+    let why = mailer.ready().await.expect_err("nobody listens");
+    assert!(why.contains("no connection to the relay"), "{why}");
+}

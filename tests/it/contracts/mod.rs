@@ -1,1 +1,4 @@
-//! soon
+//! One suite for all queues, one for all dedupe stores: whatever stands behind a port must behave alike.
+
+mod dedupe;
+mod queue;
