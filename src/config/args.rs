@@ -98,7 +98,13 @@ pub struct Worker {
     /// File that holds SMTP_URL
     #[arg(long, env = "SMTP_URL_FILE", value_name = "FILE")]
     pub smtp_url_file: Option<PathBuf>,
-    /// Longest wait for the relay's answer to a whole mail; its other answers are waited for 5 s
+    /// Longest wait for each step of connecting to the relay
+    #[arg(long, env = "AUTHPOST_SMTP_CONNECT_TIMEOUT", default_value = "4 s", value_name = "DURATION")]
+    pub smtp_connect_timeout: String,
+    /// Longest wait for the relay's answer to each command
+    #[arg(long, env = "AUTHPOST_SMTP_COMMAND_TIMEOUT", default_value = "5 s", value_name = "DURATION")]
+    pub smtp_command_timeout: String,
+    /// Longest wait for the relay's answer to a whole mail
     #[arg(long, env = "AUTHPOST_SMTP_TIMEOUT", default_value = "40 s", value_name = "DURATION")]
     pub smtp_timeout: String,
     /// Name given to the relay in EHLO (default: the domain of MAIL_FROM)

@@ -120,17 +120,17 @@ fn scheme(reader: &mut Reader, variable: &'static str, url: SecretString, scheme
 }
 
 fn worker(reader: &mut Reader, args: args::Worker) -> Option<Worker> {
-    let api_key = reader.secret("WORKOS_API_KEY", args.workos_api_key, args.workos_api_key_file);
+    let api_key = reader.secret("WORKOS_API_KEY", args.workos_api_key.clone(), args.workos_api_key_file.clone());
     let api_key = reader.required("WORKOS_API_KEY", api_key);
     let plaintext = reader.word("AUTHPOST_WORKOS_PLAINTEXT", &args.workos_plaintext, &[("false", false), ("true", true)]);
     let api_url = api_url(reader, &args.workos_api_url, plaintext.unwrap_or(false));
     let workos_timeout =
         reader.duration("AUTHPOST_WORKOS_TIMEOUT", &args.workos_timeout, Duration::from_millis(100), Duration::from_secs(30));
     let workos_rate = reader.within("AUTHPOST_WORKOS_RATE", &args.workos_rate, 0, 100_000);
-    let smtp_url = reader.secret("SMTP_URL", args.smtp_url, args.smtp_url_file);
+    let smtp_url = reader.secret("SMTP_URL", args.smtp_url.clone(), args.smtp_url_file.clone());
     let relay = reader.required("SMTP_URL", smtp_url).and_then(|url| reader.note("SMTP_URL", RelayUrl::parse(&url)));
-    let last = reader.duration("AUTHPOST_SMTP_TIMEOUT", &args.smtp_timeout, Duration::from_millis(100), Duration::from_secs(120));
-    let sender = reader.required("MAIL_FROM", args.mail_from).and_then(|text| reader.sender("MAIL_FROM", &text));
+    let smtp_timeouts = smtp_timeouts(reader, &args);
+    let sender = reader.required("MAIL_FROM", args.mail_from.as_deref()).and_then(|text| reader.sender("MAIL_FROM", text));
     let concurrency = reader.within("AUTHPOST_CONCURRENCY", &args.concurrency, 1, 1000);
     let dedupe_ttl = reader.duration("AUTHPOST_DEDUPE_TTL", &args.dedupe_ttl, Duration::from_secs(600), 90 * DAY);
     let when_away = reader.word(
@@ -152,7 +152,7 @@ fn worker(reader: &mut Reader, args: args::Worker) -> Option<Worker> {
         workos_timeout: workos_timeout?,
         workos_rate: u32::try_from(workos_rate?).ok()?,
         relay: relay?,
-        smtp_timeouts: Timeouts { last: last?, ..Timeouts::default() },
+        smtp_timeouts: smtp_timeouts?,
         hello: hello?,
         app_name: app_name?,
         sender,
@@ -162,6 +162,14 @@ fn worker(reader: &mut Reader, args: args::Worker) -> Option<Worker> {
         when_away: when_away?,
         on_ambiguity: on_ambiguity?,
     })
+}
+
+fn smtp_timeouts(reader: &mut Reader, args: &args::Worker) -> Option<Timeouts> {
+    let mut step = |variable, text: &str, most| reader.duration(variable, text, Duration::from_millis(100), most);
+    let connect = step("AUTHPOST_SMTP_CONNECT_TIMEOUT", &args.smtp_connect_timeout, Duration::from_secs(30));
+    let command = step("AUTHPOST_SMTP_COMMAND_TIMEOUT", &args.smtp_command_timeout, Duration::from_secs(60));
+    let last = step("AUTHPOST_SMTP_TIMEOUT", &args.smtp_timeout, Duration::from_secs(120));
+    Some(Timeouts { connect: connect?, command: command?, last: last? })
 }
 
 /// The key goes out with every request: over plain HTTP only on this machine, or by name.

@@ -1,1 +1,208 @@
-//! soon
+//! kill -9 at the worst moments: nothing accepted is lost, and what may be out twice bears one Message-ID.
+
+use std::{path::Path, sync::Arc};
+
+use nix::sys::signal::Signal;
+use sandbox::{
+    inbox::{Inbox, Manners, Misdeed, Step},
+    readable,
+    workos::{MagicAuth, StandIn, post},
+};
+use secrecy::SecretString;
+use shared::clock::{Clock as _, SystemClock};
+
+use crate::harness::{
+    app::{API_KEY, SECRET, delete_queues, free_port, fresh_prefix},
+    eventually, in_time,
+    program::Program,
+    services::Services,
+};
+
+/// The world around a program.
+pub struct World {
+    pub workos: StandIn,
+    pub inbox: Inbox,
+    pub folder: tempfile::TempDir,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let clock = Arc::new(SystemClock);
+        Self {
+            workos: StandIn::start(free_port().await, SecretString::from(API_KEY.to_owned()), clock.clone()).expect("starts"),
+            inbox: Inbox::start(free_port().await, Manners::default(), clock).expect("starts"),
+            folder: tempfile::tempdir().expect("a folder"),
+        }
+    }
+
+    /// The environment of a program in this world, with timeouts of tenths of seconds.
+    pub fn env(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("WORKOS_WEBHOOK_SECRET", SECRET.to_owned()),
+            ("WORKOS_API_KEY", API_KEY.to_owned()),
+            ("WORKOS_API_URL", self.workos.url()),
+            ("AUTHPOST_WORKOS_RATE", "0".to_owned()),
+            ("AUTHPOST_WORKOS_TIMEOUT", "1 s".to_owned()),
+            ("SMTP_URL", format!("smtp://{}?tls=none", self.inbox.address())),
+            ("AUTHPOST_SMTP_CONNECT_TIMEOUT", "200 ms".to_owned()),
+            ("AUTHPOST_SMTP_COMMAND_TIMEOUT", "200 ms".to_owned()),
+            ("AUTHPOST_SMTP_TIMEOUT", "2 s".to_owned()),
+            ("MAIL_FROM", "Acme <login@acme.example>".to_owned()),
+            ("AUTHPOST_CONCURRENCY", "8".to_owned()),
+            ("AUTHPOST_DATA_DIR", self.folder.path().join("data").display().to_string()),
+        ]
+    }
+
+    pub fn on_brokers(&self, services: &Services, prefix: &str) -> Vec<(&'static str, String)> {
+        let mut env = self.env();
+        env.push(("AMQP_URL", services.amqp_url().to_owned()));
+        env.push(("REDIS_URL", services.redis_url().to_owned()));
+        env.push(("AUTHPOST_QUEUE_PREFIX", prefix.to_owned()));
+        env
+    }
+
+    pub fn log(&self) -> std::path::PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// Posts a fresh code's event; `None` if it was not accepted.
+    pub async fn try_ask(&self, program: &Program, email: &str) -> Option<MagicAuth> {
+        let made = self.workos.make_code(email);
+        let url = format!("http://{}/v1/workos_webhook/", program.public.expect("a front"));
+        let posted = post(&url, &SecretString::from(SECRET.to_owned()), &made.event(), SystemClock.now()).await.ok()?;
+        (posted.status == 200).then_some(made)
+    }
+
+    pub async fn ask(&self, program: &Program, email: &str) -> MagicAuth {
+        self.try_ask(program, email).await.expect("accepted")
+    }
+
+    /// How many mails hold this code.
+    pub fn copies(&self, made: &MagicAuth) -> usize {
+        let mails = self.inbox.mails();
+        mails
+            .iter()
+            .filter(|mail| readable::read(&mail.raw).is_some_and(|mail| mail.code() == Some(made.code.as_str())) && mail.to == made.email)
+            .count()
+    }
+}
+
+fn message_ids(world: &World) -> Vec<String> {
+    world.inbox.mails().iter().map(|mail| readable::read(&mail.raw).expect("a mail").message_id).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn embedded_everything_accepted_before_a_kill_is_mailed_after_it() {
+    let world = World::new().await;
+    // Eight stall in the relay's hands, the rest wait behind them.
+    for _ in 0..8 {
+        world.inbox.order(Step::Mail, Misdeed::Stall);
+    }
+    let program = Program::start("serve", &world.env(), &world.log()).await;
+    let mut accepted = Vec::new();
+    for n in 0..40 {
+        accepted.push(world.ask(&program, &format!("p{n}@example.com")).await);
+    }
+    program.signal(Signal::SIGKILL);
+    program.ended().await;
+    let before = world.inbox.count();
+    let program = Program::start("serve", &world.env(), &world.log()).await;
+    in_time("all mails", world.inbox.reached(40)).await;
+    eventually("all have ended", async || (program.exposition().await.outcomes("sent") + before >= 40).then_some(())).await;
+    for made in &accepted {
+        assert_eq!(world.copies(made), 1, "{}: one mail each, no relay had kept one before", made.email);
+    }
+    program.signal(Signal::SIGTERM);
+    assert!(program.ended().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn embedded_a_kill_after_the_dot_sends_a_second_copy_of_the_same_mail() {
+    let world = World::new().await;
+    world.inbox.order(Step::Dot, Misdeed::KeepAndStall);
+    let program = Program::start("serve", &world.env(), &world.log()).await;
+    let made = world.ask(&program, "alice@example.com").await;
+    in_time("the relay has it", world.inbox.reached(1)).await;
+    program.signal(Signal::SIGKILL);
+    program.ended().await;
+    let program = Program::start("serve", &world.env(), &world.log()).await;
+    in_time("the copy", world.inbox.reached(2)).await;
+    assert_eq!(world.copies(&made), 2);
+    let ids = message_ids(&world);
+    assert_eq!(ids[0], ids[1]);
+    eventually("it is counted as doubtful", async || (program.exposition().await.claims("doubtful") == 1).then_some(())).await;
+    program.signal(Signal::SIGTERM);
+    assert!(program.ended().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
+async fn distributed_another_worker_takes_over_what_a_killed_one_held() {
+    let world = World::new().await;
+    let services = Services::shared();
+    let prefix = fresh_prefix();
+    let env = world.on_brokers(services, &prefix);
+    let front = Program::start("ingress", &env, &world.log()).await;
+    world.inbox.order(Step::Dot, Misdeed::KeepAndStall);
+    for _ in 0..3 {
+        world.inbox.order(Step::Mail, Misdeed::Stall);
+    }
+    let worker = Program::start("worker", &env, &world.log()).await;
+    let mut accepted = Vec::new();
+    for n in 0..20 {
+        accepted.push(world.ask(&front, &format!("p{n}@example.com")).await);
+    }
+    eventually("the relay stalls", async || (world.inbox.open_orders() == 0).then_some(())).await;
+    worker.signal(Signal::SIGKILL);
+    worker.ended().await;
+    let worker = Program::start("worker", &env, &world.log()).await;
+    eventually("everybody has a mail", async || accepted.iter().all(|made| world.copies(made) >= 1).then_some(())).await;
+    eventually("all have ended", async || is_empty(&worker).await.then_some(())).await;
+    let copies: usize = accepted.iter().map(|made| world.copies(made)).sum();
+    let distinct: std::collections::BTreeSet<_> = message_ids(&world).into_iter().collect();
+    assert_eq!(distinct.len(), 20, "a second copy bears the first one's Message-ID");
+    assert!(copies <= 20 + 8, "more copies than the killed worker can have had in its hands: {copies}");
+    for program in [front, worker] {
+        program.signal(Signal::SIGTERM);
+        assert!(program.ended().await.success());
+    }
+    delete_queues(services.amqp_url(), &prefix).await;
+}
+
+/// Whether nothing waits and nothing is in hand, twice in a row of looks that the process itself made.
+async fn is_empty(worker: &Program) -> bool {
+    let exposition = worker.exposition().await;
+    let waits = |part: &str| exposition.count(&format!("authpost_queue_depth{{queue=\"{part}\"}}"));
+    exposition.count("authpost_in_flight") == 0 && waits("work") == 0 && waits("retry") == 0 && exposition.outcomes("sent") > 0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn embedded_kills_in_a_row_lose_nothing() {
+    let world = World::new().await;
+    let mut accepted = Vec::new();
+    for round in 0..5 {
+        let program = Program::start("serve", &world.env(), &world.log()).await;
+        let asks = (0..20).map(|n| {
+            let email = format!("r{round}p{n}@example.com");
+            let (world, program) = (&world, &program);
+            async move { world.try_ask(program, &email).await }
+        });
+        accepted.extend(futures_util::future::join_all(asks).await.into_iter().flatten());
+        program.signal(Signal::SIGKILL);
+        program.ended().await;
+    }
+    assert_eq!(accepted.len(), 100);
+    let program = Program::start("serve", &world.env(), &world.log()).await;
+    eventually("everybody has a mail", async || accepted.iter().all(|made| world.copies(made) >= 1).then_some(())).await;
+    let copies: usize = accepted.iter().map(|made| world.copies(made)).sum();
+    assert!(copies <= 100 + 5 * 8, "more copies than the kills can explain: {copies}");
+    program.signal(Signal::SIGTERM);
+    assert!(program.ended().await.success());
+    check_log(&world.log());
+}
+
+/// A killed process is no excuse for a panic in the next one.
+fn check_log(log: &Path) {
+    let text = std::fs::read_to_string(log).expect("a log");
+    assert!(!text.contains("panicked"), "{text}");
+}

@@ -1,1 +1,121 @@
-//! soon
+//! Dependencies that die and come back: survived without a restart, with nothing lost.
+
+use std::{sync::Arc, time::Duration};
+
+use lapin::{Connection, ConnectionProperties, types::FieldTable};
+use shared::dedupe::outage::WhenAway;
+
+use crate::harness::{App, Setup, eventually, raw_http, services::Services};
+
+async fn not_ready(app: &App, name: &str) {
+    let what = format!("/readyz names {name}");
+    eventually(&what, async || {
+        let (status, body) = raw_http::get(app.admin, "/readyz").await;
+        (status == 503 && body.contains(name)).then_some(())
+    })
+    .await;
+}
+
+/// Posts a code's event until it is accepted; what is not accepted must be a 503 that says when to come back.
+async fn ask_until_accepted(app: &App, email: &str) {
+    let made = app.workos.make_code(email);
+    eventually("the front accepts again", async || {
+        let posted = app.post(&made).await;
+        assert!(posted.status == 200 || (posted.status == 503 && posted.retry_after.is_some()), "{posted:?}");
+        (posted.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
+async fn the_broker_and_redis_die_and_come_back() {
+    let services = Arc::new(Services::victims(&["rabbitmq", "redis"]));
+    let app = Setup::on(services.amqp_url(), services.redis_url()).start().await;
+    app.ask("before@example.com").await;
+    app.mails(1).await;
+    app.outcome("sent", "none", 1).await;
+
+    command(&services, "kill rabbitmq").await;
+    not_ready(&app, "queue").await;
+    let refused = app.post(&app.workos.make_code("meanwhile@example.com")).await;
+    assert_eq!((refused.status, refused.retry_after.as_deref()), (503, Some("5")));
+    command(&services, "start rabbitmq").await;
+    app.is_ready().await;
+    ask_until_accepted(&app, "after@example.com").await;
+    app.mails(2).await;
+
+    command(&services, "kill redis").await;
+    app.ask("held@example.com").await;
+    not_ready(&app, "dedupe").await;
+    assert_eq!(app.inbox.count(), 2, "without a claim nothing is mailed");
+    command(&services, "start redis").await;
+    app.mails(3).await;
+    app.is_ready().await;
+
+    // A frozen Redis accepts connections and answers nothing: the case a closed port does not show.
+    command(&services, "freeze redis").await;
+    app.ask("frozen@example.com").await;
+    not_ready(&app, "dedupe").await;
+    command(&services, "thaw redis").await;
+    app.mails(4).await;
+    app.is_ready().await;
+    let accepted = app.exposition().webhooks("accepted");
+    assert_eq!(accepted, 4);
+    app.finish().await;
+}
+
+/// The script's commands block; the app must go on meanwhile.
+async fn command(services: &Arc<Services>, command: &'static str) {
+    let services = Arc::clone(services);
+    tokio::task::spawn_blocking(move || services.command(command)).await.expect("carried out");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
+async fn with_send_an_outage_of_redis_delays_mails_only_so_long() {
+    let services = Arc::new(Services::victims(&["redis"]));
+    let patience = Duration::from_millis(500);
+    let setup = Setup::on(Services::shared().amqp_url(), services.redis_url());
+    let app = setup.worker(move |worker| worker.when_away = WhenAway::SendAfter(patience)).start().await;
+    command(&services, "kill redis").await;
+    let made = app.ask("alice@example.com").await;
+    assert_eq!(app.mails(1).await[0].code(), Some(made.code.as_str()));
+    assert_eq!(app.post(&made).await.status, 200);
+    app.outcome("duplicate", "none", 1).await;
+    command(&services, "start redis").await;
+    app.outcome("sent", "none", 1).await;
+    assert_eq!(app.inbox.count(), 1, "this process remembers what it sent");
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
+async fn what_cannot_be_routed_is_kept_and_mailed() {
+    let app = App::distributed().await;
+    let prefix = app.prefix().expect("at a broker").to_owned();
+    let connection = Connection::connect(Services::shared().amqp_url(), ConnectionProperties::default()).await.expect("connects");
+    let channel = connection.create_channel().await.expect("a channel");
+    let (queue, exchange) = (format!("{prefix}.work"), format!("{prefix}.events"));
+    channel.queue_unbind(queue.into(), exchange.into(), "work".into(), FieldTable::default()).await.expect("unbound");
+    let made = app.ask("alice@example.com").await;
+    assert_eq!(app.mails(1).await[0].code(), Some(made.code.as_str()));
+    connection.close(200, "bye".into()).await.expect("closed");
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
+async fn a_work_queue_that_is_deleted_is_declared_again() {
+    let app = App::distributed().await;
+    let prefix = app.prefix().expect("at a broker").to_owned();
+    let connection = Connection::connect(Services::shared().amqp_url(), ConnectionProperties::default()).await.expect("connects");
+    let channel = connection.create_channel().await.expect("a channel");
+    for queue in ["work", "unrouted"] {
+        channel.queue_delete(format!("{prefix}.{queue}").into(), lapin::options::QueueDeleteOptions::default()).await.expect("deleted");
+    }
+    ask_until_accepted(&app, "alice@example.com").await;
+    app.mails(1).await;
+    connection.close(200, "bye".into()).await.expect("closed");
+    app.finish().await;
+}
