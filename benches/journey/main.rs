@@ -1,1 +1,161 @@
-fn main() {}
+//! How fast, next to what the broker and the relay themselves can do in the same run on the same machine.
+//!
+//! Run it with `./scripts/bench`. Everything is real: the release binary as child processes, a private RabbitMQ and
+//! Redis, TCP in between. The WorkOS stand-in and the SMTP sink live in this process and answer at once, and so take
+//! their share of the same cores. One figure a line, and next to it what it should reach.
+
+#[path = "../../tests/it/harness/mod.rs"]
+#[expect(dead_code, reason = "the tests use more of it")]
+mod harness;
+mod limits;
+mod load;
+mod report;
+
+use std::sync::Arc;
+
+use harness::{app::free_port, app::fresh_prefix, program::Program, services::Services};
+use nix::sys::signal::Signal;
+use sandbox::{
+    inbox::{Inbox, Manners},
+    workos::{MagicAuth, StandIn},
+};
+use secrecy::SecretString;
+use shared::clock::SystemClock;
+use tokio::time::Instant;
+
+use report::{Report, Usage};
+
+/// Events of the throughput runs.
+const EVENTS: usize = 20_000;
+/// Keep-alive connections to the front.
+const CONNECTIONS: usize = 64;
+/// Events a second of the latency run, and how many seconds.
+const PACE: (u32, u32) = (100, 20);
+
+/// WorkOS and the relay.
+pub struct World {
+    workos: StandIn,
+    inbox: Inbox,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    async fn new(only_counts: bool) -> Self {
+        let clock = Arc::new(SystemClock);
+        let manners = Manners { only_counts, ..Manners::default() };
+        Self {
+            workos: StandIn::start(free_port().await, SecretString::from(harness::app::API_KEY.to_owned()), clock.clone()).expect("starts"),
+            inbox: Inbox::start(free_port().await, manners, clock).expect("starts"),
+            folder: tempfile::tempdir().expect("a folder"),
+        }
+    }
+
+    fn env(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("WORKOS_WEBHOOK_SECRET", harness::app::SECRET.to_owned()),
+            ("WORKOS_API_KEY", harness::app::API_KEY.to_owned()),
+            ("WORKOS_API_URL", self.workos.url()),
+            ("AUTHPOST_WORKOS_RATE", "0".to_owned()),
+            ("SMTP_URL", format!("smtp://{}?tls=none", self.inbox.address())),
+            ("MAIL_FROM", "Acme <login@acme.example>".to_owned()),
+            ("AUTHPOST_DATA_DIR", self.folder.path().join("data").display().to_string()),
+            ("RUST_LOG", "warn".to_owned()),
+        ]
+    }
+
+    fn on_brokers(&self, services: &Services, prefix: &str) -> Vec<(&'static str, String)> {
+        let mut env = self.env();
+        env.push(("AMQP_URL", services.amqp_url().to_owned()));
+        env.push(("REDIS_URL", services.redis_url().to_owned()));
+        env.push(("AUTHPOST_QUEUE_PREFIX", prefix.to_owned()));
+        env
+    }
+
+    fn codes(&self, count: usize) -> Vec<MagicAuth> {
+        (0..count).map(|n| self.workos.make_code(&format!("p{n}@example.com"))).collect()
+    }
+
+    fn log(&self) -> std::path::PathBuf {
+        self.folder.path().join("log")
+    }
+}
+
+fn main() {
+    shared::tls::install_provider();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let report = runtime.block_on(measure());
+    report.print();
+}
+
+async fn measure() -> Report {
+    let mut report = Report::default();
+    let services = Services::victims(&["rabbitmq", "redis"]);
+    report.broker = limits::broker(services.amqp_url(), EVENTS).await;
+    report.relay = limits::relay(EVENTS).await;
+    distributed(&mut report, &services).await;
+    embedded(&mut report).await;
+    paced(&mut report, &services).await;
+    report
+}
+
+/// (b), (d), (g), (h): the front fills the queue, then the worker empties it.
+async fn distributed(report: &mut Report, services: &Services) {
+    let world = World::new(true).await;
+    let prefix = fresh_prefix();
+    let env = world.on_brokers(services, &prefix);
+    let codes = world.codes(EVENTS);
+    let front = Program::start("ingress", &env, &world.log()).await;
+    let before = Usage::of(&front);
+    report.ingress = load::post_all(front.public.expect("a front"), &codes, CONNECTIONS).await;
+    report.ingress_usage = Usage::of(&front).since(&before, EVENTS);
+    front.signal(Signal::SIGTERM);
+    front.ended().await;
+
+    let worker = Program::start("worker", &env, &world.log()).await;
+    let before = Usage::of(&worker);
+    let (first, already) = (Instant::now(), world.inbox.count());
+    world.inbox.reached(EVENTS as u64).await;
+    report.worker = load::rate(EVENTS - usize::try_from(already).expect("small"), first.elapsed());
+    let settled = async || (worker.exposition().await.outcomes("sent") >= EVENTS as u64).then_some(());
+    harness::eventually("all are settled", settled).await;
+    report.worker_usage = Usage::of(&worker).since(&before, EVENTS);
+    worker.signal(Signal::SIGTERM);
+    worker.ended().await;
+    harness::app::delete_queues(services.amqp_url(), &prefix).await;
+}
+
+/// (e): both roles in one process, from the first webhook to the last mail.
+async fn embedded(report: &mut Report) {
+    let world = World::new(true).await;
+    let codes = world.codes(EVENTS);
+    let program = Program::start("serve", &world.env(), &world.log()).await;
+    let before = Usage::of(&program);
+    let begun = Instant::now();
+    report.embedded_front = load::post_all(program.public.expect("a front"), &codes, CONNECTIONS).await;
+    world.inbox.reached(EVENTS as u64).await;
+    report.embedded = load::rate(EVENTS, begun.elapsed());
+    report.embedded_usage = Usage::of(&program).since(&before, EVENTS);
+    program.signal(Signal::SIGTERM);
+    program.ended().await;
+}
+
+/// (f): a steady pace, and how long each person waits.
+async fn paced(report: &mut Report, services: &Services) {
+    let world = World::new(false).await;
+    let prefix = fresh_prefix();
+    let env = world.on_brokers(services, &prefix);
+    let (front, worker) = (Program::start("ingress", &env, &world.log()).await, Program::start("worker", &env, &world.log()).await);
+    let (pace, seconds) = PACE;
+    let public = front.public.expect("a front");
+    // The first second warms connections up and is not counted.
+    let warm_up = load::post_paced(&world, public, pace, 1).await;
+    world.inbox.reached(warm_up.len() as u64).await;
+    let sent = load::post_paced(&world, public, pace, seconds).await;
+    world.inbox.reached((warm_up.len() + sent.len()) as u64).await;
+    report.latency = load::latencies(&world.inbox.mails(), &sent);
+    for program in [front, worker] {
+        program.signal(Signal::SIGTERM);
+        program.ended().await;
+    }
+    harness::app::delete_queues(services.amqp_url(), &prefix).await;
+}

@@ -70,8 +70,12 @@ impl Program {
         Exposition::parse(&raw_http::get(self.admin, "/metrics").await.1)
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).expect("a pid")), signal).expect("running");
+        kill(Pid::from_raw(i32::try_from(self.pid()).expect("a pid")), signal).expect("running");
     }
 
     pub async fn ended(mut self) -> ExitStatus {

@@ -1,0 +1,99 @@
+//! Posting webhooks as fast as they are answered, or at a pace.
+
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
+
+use jiff::Timestamp;
+use sandbox::{inbox::Received, workos::MagicAuth};
+use secrecy::SecretString;
+use shared::{
+    clock::{Clock as _, SystemClock},
+    webhook::sign,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::Instant,
+};
+
+use crate::{World, harness};
+
+/// Events a second.
+pub fn rate(count: usize, took: Duration) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+    let count = count as f64;
+    count / took.as_secs_f64()
+}
+
+fn request(made: &MagicAuth) -> Vec<u8> {
+    let body = made.event();
+    let signature = sign(&SecretString::from(harness::app::SECRET.to_owned()), SystemClock.now(), body.as_bytes()).expect("a secret");
+    format!(
+        "POST /v1/workos_webhook/ HTTP/1.1\r\nHost: bench\r\nWorkOS-Signature: {signature}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// One exchange on a keep-alive connection. Our answers fit one read.
+async fn exchange(stream: &mut TcpStream, request: &[u8]) {
+    stream.write_all(request).await.expect("written");
+    let mut answer = [0; 2048];
+    let read = stream.read(&mut answer).await.expect("answered");
+    assert!(answer[..read].starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..read]));
+}
+
+/// Posts every event once over so many connections; events a second, all answered 200.
+pub async fn post_all(public: SocketAddr, codes: &[MagicAuth], connections: usize) -> f64 {
+    // Signing is WorkOS's work: done before the clock starts.
+    let requests: Vec<Vec<u8>> = codes.iter().map(request).collect();
+    let mut shares: Vec<Vec<Vec<u8>>> = vec![Vec::new(); connections];
+    for (index, request) in requests.into_iter().enumerate() {
+        shares[index % connections].push(request);
+    }
+    let mut streams = Vec::new();
+    for share in shares {
+        let stream = TcpStream::connect(public).await.expect("connects");
+        stream.set_nodelay(true).expect("set");
+        streams.push((stream, share));
+    }
+    let begun = Instant::now();
+    let posting = streams.into_iter().map(|(mut stream, share)| {
+        tokio::spawn(async move {
+            for request in share {
+                exchange(&mut stream, &request).await;
+            }
+        })
+    });
+    for task in posting.collect::<Vec<_>>() {
+        task.await.expect("no panic");
+    }
+    rate(codes.len(), begun.elapsed())
+}
+
+/// Posts at an even pace; who was asked for, and when the request went out.
+pub async fn post_paced(world: &World, public: SocketAddr, pace: u32, seconds: u32) -> Vec<(String, Timestamp)> {
+    let mut due = tokio::time::interval(Duration::from_secs(1) / pace);
+    let mut posting = tokio::task::JoinSet::new();
+    let mut sent = Vec::new();
+    for _ in 0..pace * seconds {
+        due.tick().await;
+        let email = format!("{}@example.com", ulid::Ulid::generate());
+        let made = world.workos.make_code(&email);
+        sent.push((email, SystemClock.now()));
+        posting.spawn(async move {
+            let mut stream = TcpStream::connect(public).await.expect("connects");
+            stream.set_nodelay(true).expect("set");
+            exchange(&mut stream, &request(&made)).await;
+        });
+    }
+    posting.join_all().await;
+    sent
+}
+
+/// From the webhook's first byte to the relay's 250, in milliseconds: median and 99th percentile.
+pub fn latencies(mails: &[Received], sent: &[(String, Timestamp)]) -> (f64, f64) {
+    let arrived: HashMap<&str, Timestamp> = mails.iter().map(|mail| (mail.to.as_str(), mail.at)).collect();
+    let mut waits: Vec<f64> = sent.iter().map(|(to, at)| arrived[to.as_str()].duration_since(*at).as_secs_f64() * 1000.0).collect();
+    waits.sort_by(f64::total_cmp);
+    (waits[waits.len() / 2], waits[waits.len() * 99 / 100])
+}

@@ -1,0 +1,120 @@
+//! The table, and what a process used.
+
+use crate::harness::program::Program;
+
+/// Memory and CPU time of one process.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Usage {
+    /// Highest resident memory so far, in MiB.
+    pub peak_mib: f64,
+    /// CPU seconds; after `since`, microseconds an event.
+    pub cpu: f64,
+}
+
+impl Usage {
+    /// As the kernel says (proc(5)).
+    pub fn of(program: &Program) -> Self {
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", program.pid())).expect("running");
+        let status = read("status");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak").trim().trim_end_matches(" kB").to_owned();
+        let stat = read("stat");
+        // After the name in brackets: state is field 3, utime and stime are fields 14 and 15, in hundredths of a second.
+        let fields: Vec<f64> = stat
+            .rsplit(')')
+            .next()
+            .expect("fields")
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|field| field.parse().expect("a number"))
+            .collect();
+        Self { peak_mib: peak.parse::<f64>().expect("a number") / 1024.0, cpu: fields.iter().sum::<f64>() / 100.0 }
+    }
+
+    /// The peak now, and the CPU time since `before` for each of `events`, in microseconds.
+    #[must_use]
+    pub fn since(self, before: &Self, events: usize) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+        let events = events as f64;
+        Self { peak_mib: self.peak_mib, cpu: (self.cpu - before.cpu) * 1e6 / events }
+    }
+}
+
+/// What was measured.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub broker: f64,
+    pub relay: f64,
+    pub ingress: f64,
+    pub ingress_usage: Usage,
+    pub worker: f64,
+    pub worker_usage: Usage,
+    pub embedded_front: f64,
+    pub embedded: f64,
+    pub embedded_usage: Usage,
+    pub latency: (f64, f64),
+}
+
+impl Report {
+    /// One line a figure: what, how much, and what it should be.
+    pub fn print(&self) {
+        let rows = [
+            ("(a) broker's own limit: confirmed publishes", format!("{:.0}/s", self.broker), String::new(), None),
+            (
+                "(b) ingress: deliveries accepted, 64 connections",
+                format!("{:.0}/s", self.ingress),
+                format!("{:.2} x (a)", self.ingress / self.broker),
+                Some((self.ingress / self.broker >= 0.6, ">= 0.6 x (a)")),
+            ),
+            ("(c) relay's own limit: mails, 32 connections", format!("{:.0}/s", self.relay), String::new(), None),
+            (
+                "(d) worker: mails through RabbitMQ and Redis",
+                format!("{:.0}/s", self.worker),
+                format!("{:.2} x (c)", self.worker / self.relay),
+                Some((self.worker / self.relay >= 0.4 && self.worker >= 1200.0, ">= 0.4 x (c), >= 1200/s")),
+            ),
+            ("(e) embedded: deliveries accepted while mailing", format!("{:.0}/s", self.embedded_front), String::new(), None),
+            (
+                "(e) embedded: events end to end, each fsynced",
+                format!("{:.0}/s", self.embedded),
+                String::new(),
+                Some((self.embedded >= 1500.0, ">= 1500/s")),
+            ),
+            (
+                "(f) webhook to relay's 250 at 100/s, median",
+                format!("{:.1} ms", self.latency.0),
+                String::new(),
+                Some((self.latency.0 <= 10.0, "<= 10 ms")),
+            ),
+            (
+                "(f) the same, 99th percentile",
+                format!("{:.1} ms", self.latency.1),
+                String::new(),
+                Some((self.latency.1 <= 40.0, "<= 40 ms")),
+            ),
+            (
+                "(g) ingress: peak memory",
+                format!("{:.1} MiB", self.ingress_usage.peak_mib),
+                String::new(),
+                Some((self.ingress_usage.peak_mib <= 20.0, "<= 20 MiB")),
+            ),
+            (
+                "(g) worker: peak memory",
+                format!("{:.1} MiB", self.worker_usage.peak_mib),
+                String::new(),
+                Some((self.worker_usage.peak_mib <= 30.0, "<= 30 MiB")),
+            ),
+            ("(g) embedded, both roles: peak memory", format!("{:.1} MiB", self.embedded_usage.peak_mib), String::new(), None),
+            ("(h) ingress: CPU time an event", format!("{:.0} us", self.ingress_usage.cpu), String::new(), None),
+            ("(h) worker: CPU time an event", format!("{:.0} us", self.worker_usage.cpu), String::new(), None),
+            ("(h) embedded, both roles: CPU time an event", format!("{:.0} us", self.embedded_usage.cpu), String::new(), None),
+        ];
+        let mut table = format!("{:<52} {:>12} {:>12}  {}\n", "figure", "measured", "ratio", "goal");
+        for (what, measured, ratio, goal) in rows {
+            let goal =
+                goal.map_or_else(String::new, |(reached, goal)| format!("{goal}: {}", if reached { "reached" } else { "NOT REACHED" }));
+            table.push_str(&format!("{what:<52} {measured:>12} {ratio:>12}  {goal}\n"));
+        }
+        std::io::Write::write_all(&mut std::io::stdout(), table.as_bytes()).expect("printed");
+    }
+}
