@@ -53,8 +53,7 @@ pub async fn serve(
 ) -> anyhow::Result<Service> {
     let around = surroundings(clock, stop)?;
     let (publish, back_end) = wiring::engine(&engine, &worker, &process, &around)?;
-    let back = wiring::back(&worker, Arc::clone(&back_end.dedupe), &process, &around)?;
-    start(Some((&ingress, publish)), Some((back, back_end)), &process, &around).await
+    start(Some((&ingress, publish)), Some((&worker, back_end)), &process, &around).await
 }
 
 /// The front alone.
@@ -77,8 +76,7 @@ pub async fn worker(
     let around = surroundings(clock, stop)?;
     let publisher = wiring::publisher(&engine, &process, &around)?;
     let back_end = wiring::distributed_back(&engine, publisher, &worker, &process, &around)?;
-    let back = wiring::back(&worker, Arc::clone(&back_end.dedupe), &process, &around)?;
-    start(None, Some((back, back_end)), &process, &around).await
+    start(None, Some((&worker, back_end)), &process, &around).await
 }
 
 fn surroundings(clock: Arc<dyn Clock>, stop: CancellationToken) -> anyhow::Result<Surroundings> {
@@ -87,7 +85,7 @@ fn surroundings(clock: Arc<dyn Clock>, stop: CancellationToken) -> anyhow::Resul
 
 async fn start(
     front: Option<(&Ingress, Arc<dyn Publish>)>,
-    back: Option<(Back, BackEnd)>,
+    back: Option<(&Worker, BackEnd)>,
     process: &Process,
     around: &Surroundings,
 ) -> anyhow::Result<Service> {
@@ -99,7 +97,8 @@ async fn start(
         Some((settings, publish)) => Some(start_front(settings, publish, process, around, &mut health, &mut tasks).await?),
         None => None,
     };
-    if let Some((back, back_end)) = back {
+    if let Some((settings, back_end)) = back {
+        let back = wiring::back(settings, Arc::clone(&back_end.dedupe), process, around, health.heartbeat("worker"))?;
         start_back(back, back_end, around, &mut health, &mut tasks);
     }
     let health = Arc::new(health);
@@ -163,9 +162,8 @@ fn start_back(back: Back, back_end: BackEnd, around: &Surroundings, health: &mut
         let ready = pause.ready();
         async move { ready }
     });
-    let heartbeat = health.heartbeat("worker");
     tracing::info!(concurrency = back.manner.concurrency, "events are mailed");
-    tasks.spawn("worker", worker::run(Arc::new(back), consume, heartbeat));
+    tasks.spawn("worker", worker::run(Arc::new(back), consume));
     tasks.spawn("depths", look_at_depths(inspect, Arc::clone(&around.metrics), around.stop.clone()));
 }
 

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use shared::{
     clock::Clock,
     dedupe::{DedupeStore, embedded::EmbeddedDedupe, outage::Remembering, redis::RedisDedupe},
+    health::Heartbeat,
     metrics::Metrics,
     queue::{
         Consume, Inspect, Publish,
@@ -100,7 +101,13 @@ fn broker(distributed: &Distributed, process: &Process, around: &Surroundings) -
 }
 
 /// The back with everything it uses.
-pub fn back(worker: &Worker, dedupe: Arc<dyn DedupeStore>, process: &Process, around: &Surroundings) -> anyhow::Result<Back> {
+pub fn back(
+    worker: &Worker,
+    dedupe: Arc<dyn DedupeStore>,
+    process: &Process,
+    around: &Surroundings,
+    heartbeat: Heartbeat,
+) -> anyhow::Result<Back> {
     let Surroundings { clock, chance, metrics, stop } = around.clone();
     let tls = tls::client(process.extra_ca.as_deref())?;
     let api = workos::Settings {
@@ -123,6 +130,7 @@ pub fn back(worker: &Worker, dedupe: Arc<dyn DedupeStore>, process: &Process, ar
         chance,
         metrics,
         manner: Manner { concurrency: usize::from(worker.concurrency), on_ambiguity: worker.on_ambiguity, record_for: RECORD_FOR },
+        heartbeat,
         stop,
     })
 }

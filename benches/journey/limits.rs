@@ -26,13 +26,11 @@ use crate::{
     load::rate,
 };
 
-/// Publishes in flight.
-const IN_FLIGHT: usize = 256;
 /// Connections to the relay: what the pool opens for the worker's default concurrency.
 const CONNECTIONS: usize = 32;
 
-/// (a) Confirmed publishes a second into a quorum queue, 256 in flight on one channel.
-pub async fn broker(url: &str, count: usize) -> f64 {
+/// (a) Confirmed publishes a second into a quorum queue, so many in flight on one channel.
+pub async fn broker(url: &str, count: usize, in_flight: usize) -> f64 {
     let connection = Connection::connect(url, ConnectionProperties::default()).await.expect("connects");
     let channel = connection.create_channel().await.expect("a channel");
     channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
@@ -42,9 +40,9 @@ pub async fn broker(url: &str, count: usize) -> f64 {
     channel.queue_declare(name.clone().into(), QueueDeclareOptions::durable(), arguments).await.expect("declared");
     let body = Arc::new(include_bytes!("../../shared/tests/data/queued_event_v1.json").trim_ascii().to_vec());
     let begun = Instant::now();
-    let tasks = (0..IN_FLIGHT).map(|task| {
+    let tasks = (0..in_flight).map(|task| {
         let (channel, name, body) = (channel.clone(), name.clone(), Arc::clone(&body));
-        let share = count / IN_FLIGHT + usize::from(task < count % IN_FLIGHT);
+        let share = count / in_flight + usize::from(task < count % in_flight);
         tokio::spawn(async move {
             for _ in 0..share {
                 let properties = BasicProperties::default().with_delivery_mode(2);

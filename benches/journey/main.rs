@@ -5,7 +5,7 @@
 //! their share of the same cores. One figure a line, and next to it what it should reach.
 
 #[path = "../../tests/it/harness/mod.rs"]
-#[expect(dead_code, reason = "the tests use more of it")]
+#[expect(dead_code, unused_imports, reason = "the tests use more of it")]
 mod harness;
 mod limits;
 mod load;
@@ -23,7 +23,7 @@ use secrecy::SecretString;
 use shared::clock::SystemClock;
 use tokio::time::Instant;
 
-use report::{Report, Usage};
+use report::{Report, Shares, Usage};
 
 /// Events of the throughput runs.
 const EVENTS: usize = 20_000;
@@ -90,7 +90,8 @@ fn main() {
 async fn measure() -> Report {
     let mut report = Report::default();
     let services = Services::victims(&["rabbitmq", "redis"]);
-    report.broker = limits::broker(services.amqp_url(), EVENTS).await;
+    report.broker = limits::broker(services.amqp_url(), EVENTS, 256).await;
+    report.broker_at_64 = limits::broker(services.amqp_url(), EVENTS, CONNECTIONS).await;
     report.relay = limits::relay(EVENTS).await;
     distributed(&mut report, &services).await;
     embedded(&mut report).await;
@@ -105,20 +106,22 @@ async fn distributed(report: &mut Report, services: &Services) {
     let env = world.on_brokers(services, &prefix);
     let codes = world.codes(EVENTS);
     let front = Program::start("ingress", &env, &world.log()).await;
-    let before = Usage::of(&front);
+    let (before, around) = (Usage::of(front.pid()), Shares::now(&services.pids));
     report.ingress = load::post_all(front.public.expect("a front"), &codes, CONNECTIONS).await;
-    report.ingress_usage = Usage::of(&front).since(&before, EVENTS);
+    report.ingress_usage = Usage::of(front.pid()).since(&before, EVENTS);
+    report.ingress_around = Shares::now(&services.pids).since(&around, EVENTS);
     front.signal(Signal::SIGTERM);
     front.ended().await;
 
     let worker = Program::start("worker", &env, &world.log()).await;
-    let before = Usage::of(&worker);
+    let (before, around) = (Usage::of(worker.pid()), Shares::now(&services.pids));
     let (first, already) = (Instant::now(), world.inbox.count());
     world.inbox.reached(EVENTS as u64).await;
     report.worker = load::rate(EVENTS - usize::try_from(already).expect("small"), first.elapsed());
     let settled = async || (worker.exposition().await.outcomes("sent") >= EVENTS as u64).then_some(());
     harness::eventually("all are settled", settled).await;
-    report.worker_usage = Usage::of(&worker).since(&before, EVENTS);
+    report.worker_usage = Usage::of(worker.pid()).since(&before, EVENTS);
+    report.worker_around = Shares::now(&services.pids).since(&around, EVENTS);
     worker.signal(Signal::SIGTERM);
     worker.ended().await;
     harness::app::delete_queues(services.amqp_url(), &prefix).await;
@@ -129,12 +132,12 @@ async fn embedded(report: &mut Report) {
     let world = World::new(true).await;
     let codes = world.codes(EVENTS);
     let program = Program::start("serve", &world.env(), &world.log()).await;
-    let before = Usage::of(&program);
+    let before = Usage::of(program.pid());
     let begun = Instant::now();
     report.embedded_front = load::post_all(program.public.expect("a front"), &codes, CONNECTIONS).await;
     world.inbox.reached(EVENTS as u64).await;
     report.embedded = load::rate(EVENTS, begun.elapsed());
-    report.embedded_usage = Usage::of(&program).since(&before, EVENTS);
+    report.embedded_usage = Usage::of(program.pid()).since(&before, EVENTS);
     program.signal(Signal::SIGTERM);
     program.ended().await;
 }

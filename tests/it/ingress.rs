@@ -15,7 +15,7 @@ use crate::harness::{
 fn request(path: &str, headers: &[(&str, &str)], body: &str, length: usize) -> Vec<u8> {
     let mut head = format!("POST {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {length}\r\n");
     for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        head.extend([name, ": ", value, "\r\n"]);
     }
     format!("{head}\r\n{body}").into_bytes()
 }

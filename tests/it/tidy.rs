@@ -13,7 +13,9 @@ fn files(ending: &str) -> Vec<PathBuf> {
         for entry in std::fs::read_dir(folder).expect("readable") {
             let path = entry.expect("an entry").path();
             let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-            if path.is_dir() && !matches!(name.as_str(), "target" | ".git" | "data" | "node_modules") || path.is_dir() && name == "data" && path.parent().is_some_and(|parent| parent.ends_with("tests")) {
+            if path.is_dir() && !matches!(name.as_str(), "target" | ".git" | "data" | "node_modules")
+                || path.is_dir() && name == "data" && path.parent().is_some_and(|parent| parent.ends_with("tests"))
+            {
                 walk(&path, ending, found);
             } else if name.ends_with(ending) {
                 found.push(path);
@@ -89,7 +91,11 @@ fn the_roles_do_not_know_each_other() {
 /// Everything in capitals with an underscore that looks like one of our variables.
 fn variables(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'));
-    let ours = |word: &&str| ["AUTHPOST_", "WORKOS_", "AMQP_", "REDIS_", "SMTP_", "MAIL_"].iter().any(|prefix| word.starts_with(prefix) && word.len() > prefix.len());
+    let ours = |word: &&str| {
+        ["AUTHPOST_", "WORKOS_", "AMQP_", "REDIS_", "SMTP_", "MAIL_"]
+            .iter()
+            .any(|prefix| word.starts_with(prefix) && word.len() > prefix.len())
+    };
     words.filter(ours).map(str::to_owned).collect()
 }
 

@@ -9,7 +9,6 @@ use futures_util::FutureExt as _;
 use shared::{
     event::QueuedEvent,
     fault::{Fault, Reason},
-    health::Heartbeat,
     queue::{Consume, Delivery},
 };
 use tokio::{
@@ -24,33 +23,46 @@ use crate::{Back, outcome::Outcome, process::process};
 const PULSE: Duration = Duration::from_secs(5);
 
 /// Takes deliveries until the stop, then waits for those in hand. A delivery cut off later is handed out again.
-pub async fn run(back: Arc<Back>, mut queue: Box<dyn Consume>, heartbeat: Heartbeat) {
+pub async fn run(back: Arc<Back>, mut queue: Box<dyn Consume>) {
     let permits = Arc::new(Semaphore::new(back.manner.concurrency));
     let mut working = JoinSet::new();
-    let mut pulse = interval(PULSE);
-    let stop = back.stop.clone();
-    while !stop.is_cancelled() {
-        let mut next = Box::pin(take(&back, &permits, queue.as_mut()));
-        let (permit, delivery) = loop {
-            tokio::select! {
-                taken = &mut next => break taken,
-                // Waiting for work or for a permit is what a healthy loop does; each task is bounded by its own steps.
-                _ = pulse.tick() => heartbeat.beat(),
-                Some(_) = working.join_next() => {}
-                () = stop.cancelled() => {
-                    drop(next);
-                    return drain(working).await;
-                }
-            }
-        };
-        heartbeat.beat();
+    while let Some((permit, delivery)) = next(&back, &permits, queue.as_mut(), &mut working).await {
         let back = Arc::clone(&back);
         working.spawn(async move {
             handle(&back, delivery).await;
             drop(permit);
         });
     }
-    drain(working).await;
+    queue.give_back().await;
+    if !working.is_empty() {
+        tracing::info!(in_hand = working.len(), "finishing what is in hand");
+    }
+    while working.join_next().await.is_some() {}
+}
+
+/// The next delivery with its permit; `None` at the stop.
+///
+/// The loop's pulse: it has turned when it waits for work, and when it waits for a task only if tasks do end.
+async fn next(
+    back: &Back,
+    permits: &Arc<Semaphore>,
+    queue: &mut dyn Consume,
+    working: &mut JoinSet<()>,
+) -> Option<(OwnedSemaphorePermit, Delivery)> {
+    let mut taking = Box::pin(take(back, permits, queue));
+    let mut pulse = interval(PULSE);
+    loop {
+        tokio::select! {
+            biased;
+            () = back.stop.cancelled() => return None,
+            taken = &mut taking => {
+                back.heartbeat.beat();
+                return Some(taken);
+            }
+            Some(_) = working.join_next() => back.heartbeat.beat(),
+            _ = pulse.tick() => if permits.available_permits() > 0 { back.heartbeat.beat() },
+        }
+    }
 }
 
 /// The next delivery, with the right to work on it. While our configuration is under suspicion that right is all
@@ -63,13 +75,6 @@ async fn take(back: &Back, permits: &Arc<Semaphore>, queue: &mut dyn Consume) ->
         // Only `close` fails an acquire, and nobody closes this semaphore.
         Err(_) => std::future::pending().await,
     }
-}
-
-async fn drain(mut working: JoinSet<()>) {
-    if !working.is_empty() {
-        tracing::info!(in_hand = working.len(), "finishing what is in hand");
-    }
-    while working.join_next().await.is_some() {}
 }
 
 /// One delivery, from the queue's hand back to it.

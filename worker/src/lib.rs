@@ -11,7 +11,7 @@ pub mod process;
 
 use std::{sync::Arc, time::Duration};
 
-use shared::{clock::Clock, dedupe::DedupeStore, metrics::Metrics, retry::Chance, workos::CodeSource};
+use shared::{clock::Clock, dedupe::DedupeStore, health::Heartbeat, metrics::Metrics, retry::Chance, workos::CodeSource};
 use tokio_util::sync::CancellationToken;
 
 use crate::mail::{Mailer, render::Templates};
@@ -58,6 +58,8 @@ pub struct Back {
     pub pause: Arc<Pause>,
     /// Behaviour.
     pub manner: Manner,
-    /// Ends the wait for a store that is away.
+    /// Shows that work goes on.
+    pub heartbeat: Heartbeat,
+    /// Asks the loop to end, and the wait for a store that is away.
     pub stop: CancellationToken,
 }

@@ -98,6 +98,8 @@ async fn claim(back: &Back, event: &QueuedEvent) -> Result<Claim, Fault> {
         if failures == 1 {
             tracing::warn!(event_id = %event.event_id, %fault, "the dedupe store does not answer; the event is held");
         }
+        // Holding is what should happen now, and no reason for a restart.
+        back.heartbeat.beat();
         tokio::select! {
             () = sleep(pause) => {}
             () = back.stop.cancelled() => {}

@@ -165,6 +165,11 @@ impl Consume for EmbeddedConsumer {
             drop(tokio::time::timeout(nap, bell).await);
         }
     }
+
+    /// Nobody else could take them: they are free again at the next start.
+    async fn give_back(&mut self) {
+        self.taken.clear();
+    }
 }
 
 impl EmbeddedConsumer {

@@ -34,6 +34,10 @@ pub trait Consume: Send {
     /// The next delivery. Waits for one as long as it takes, through outages too, and may be dropped at any await
     /// without losing a message.
     async fn next(&mut self) -> Delivery;
+
+    /// Before a stop: takes no more, and gives back what was fetched ahead and not handed out, so that another replica
+    /// has it now and not when this process has finished what it works on.
+    async fn give_back(&mut self);
 }
 
 /// What waits where. For the account `accepted = sent + duplicate + expired + dead + waiting`.

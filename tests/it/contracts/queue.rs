@@ -123,7 +123,7 @@ async fn what_is_published_is_delivered_as_it_was(mut queue: Subject) {
     let delivery = queue.next().await;
     assert_eq!(delivery.event, Ok(event));
     assert_eq!(delivery.attempt, 1);
-    assert_eq!(delivery.queued_at.map(|at| at.as_millisecond()), Some(queue.clock.now().as_millisecond()));
+    assert_eq!(delivery.queued_at.map(jiff::Timestamp::as_millisecond), Some(queue.clock.now().as_millisecond()));
     delivery.settle(Verdict::Done).await.expect("settled");
     queue.end().await;
 }

@@ -43,7 +43,6 @@ pub const API_KEY: &str = "sk_test_key";
 
 /// How an app is to be.
 pub struct Setup {
-    pub manners: Manners,
     pub worker: Box<dyn FnOnce(&mut Worker) + Send>,
     pub queue_max: u64,
     services: Option<Urls>,
@@ -78,7 +77,7 @@ struct Broker {
 
 impl Setup {
     pub fn embedded() -> Self {
-        Self { manners: Manners::default(), worker: Box::new(|_| {}), queue_max: 10_000, services: None }
+        Self { worker: Box::new(|_| {}), queue_max: 10_000, services: None }
     }
 
     /// On the RabbitMQ and Redis that all tests share.
@@ -97,17 +96,12 @@ impl Setup {
         self
     }
 
-    pub fn manners(mut self, manners: Manners) -> Self {
-        self.manners = manners;
-        self
-    }
-
     pub async fn start(self) -> App {
         tls::install_provider();
-        let Self { manners, worker: change, queue_max, services } = self;
+        let Self { worker: change, queue_max, services } = self;
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
         let workos = StandIn::start(free_port().await, SecretString::from(API_KEY.to_owned()), clock.clone()).expect("starts");
-        let inbox = Inbox::start(free_port().await, manners, clock.clone()).expect("starts");
+        let inbox = Inbox::start(free_port().await, Manners::default(), clock.clone()).expect("starts");
         let folder = tempfile::tempdir().expect("a folder");
         let mut worker = worker(&workos.url(), &format!("smtp://{}?tls=none", inbox.address()));
         change(&mut worker);
@@ -303,8 +297,6 @@ pub async fn delete_queues(url: &str, prefix: &str) {
 
 impl Drop for App {
     fn drop(&mut self) {
-        if !self.finished && !std::thread::panicking() {
-            panic!("an app was dropped without being finished");
-        }
+        assert!(self.finished || std::thread::panicking(), "an app was dropped without being finished");
     }
 }

@@ -10,6 +10,8 @@ use std::{
 pub struct Services {
     pub amqp_url: Option<String>,
     pub redis_url: Option<String>,
+    /// Their processes when they started.
+    pub pids: Vec<u32>,
     keeper: Mutex<Keeper>,
 }
 
@@ -37,7 +39,7 @@ impl Services {
             Command::new(script).args(names).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("scripts/services starts");
         let commands = child.stdin.take();
         let mut answers = BufReader::new(child.stdout.take().expect("piped"));
-        let (mut amqp_url, mut redis_url) = (None, None);
+        let (mut amqp_url, mut redis_url, mut pids) = (None, None, Vec::new());
         loop {
             let mut line = String::new();
             assert!(
@@ -47,10 +49,11 @@ impl Services {
             match line.trim().split_once('=') {
                 Some(("AMQP_URL", url)) => amqp_url = Some(url.to_owned()),
                 Some(("REDIS_URL", url)) => redis_url = Some(url.to_owned()),
+                Some((name, pid)) if name.starts_with("PID_") => pids.push(pid.parse().expect("a process id")),
                 _ => break,
             }
         }
-        Self { amqp_url, redis_url, keeper: Mutex::new(Keeper { child, commands, answers }) }
+        Self { amqp_url, redis_url, pids, keeper: Mutex::new(Keeper { child, commands, answers }) }
     }
 
     pub fn amqp_url(&self) -> &str {
@@ -76,5 +79,7 @@ impl Drop for Services {
         let keeper = self.keeper.get_mut().unwrap_or_else(PoisonError::into_inner);
         keeper.commands = None;
         drop(keeper.child.wait());
+        let left: Vec<_> = self.pids.iter().filter(|pid| std::path::Path::new(&format!("/proc/{pid}/cmdline")).exists()).collect();
+        assert!(left.is_empty() || std::thread::panicking(), "scripts/services left {left:?} behind");
     }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use lapin::{
     Acker, Consumer,
     message::Delivery as RawDelivery,
-    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
+    options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable},
 };
 use tokio::time::timeout;
@@ -130,6 +130,27 @@ impl Consume for RabbitConsumer {
             }
         }
     }
+
+    async fn give_back(&mut self) {
+        if let Some(taking) = self.taking.take()
+            && timeout(STEP, return_buffered(taking)).await.is_err()
+        {
+            tracing::debug!("what was fetched ahead goes back when the connection closes");
+        }
+    }
+}
+
+/// Cancels the consumers and requeues what they had buffered. The session stays: what is in hand is acknowledged on it.
+async fn return_buffered(Taking { session, mut streams }: Taking) -> Option<()> {
+    for consumer in &streams {
+        session.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await.ok()?;
+    }
+    // A cancelled consumer's stream ends after what it holds.
+    while let Some(Ok(raw)) = streams.next().await {
+        let requeue = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
+        raw.acker.nack(requeue).await.ok()?;
+    }
+    Some(())
 }
 
 struct RabbitReceipt {
