@@ -47,7 +47,8 @@ CREATE TABLE claims (
     state TEXT NOT NULL,
     owner TEXT NOT NULL,
     fence INTEGER NOT NULL,
-    doubts INTEGER NOT NULL,
+    silences INTEGER NOT NULL,
+    died_sending INTEGER NOT NULL,
     until_ms INTEGER NOT NULL,
     gone_ms INTEGER NOT NULL,
     receipt TEXT NOT NULL

@@ -45,6 +45,7 @@ async fn at_trace_with_every_outcome() {
     let log = std::fs::read_to_string(world.log()).expect("a log");
     assert!(log.contains("TRACE") || log.contains("DEBUG"), "the log was not turned up");
     assert!(log.contains(&sent.event_id), "the log does not say what happened to which event");
+    check_form(&log, &sent.event_id);
     let mut kept = String::new();
     for file in std::fs::read_dir(world.folder.path().join("data")).expect("a folder") {
         kept.push_str(&String::from_utf8_lossy(&std::fs::read(file.expect("a file").path()).expect("readable")));
@@ -56,6 +57,15 @@ async fn at_trace_with_every_outcome() {
             assert!(!holds(text, secret), "the {place} holds {secret:?}");
         }
     }
+}
+
+/// Every line is JSON, and the one that ends an event says all that is asked about it.
+fn check_form(log: &str, event_id: &str) {
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))).collect();
+    let ends: Vec<_> = lines.iter().filter(|line| line["event_id"] == event_id && line["outcome"] == "sent").collect();
+    let [end] = ends.as_slice() else { panic!("one line an outcome, not {}", ends.len()) };
+    assert!(end["attempt"] == 1 && end["age_ms"].is_number() && end["level"] == "INFO", "{end}");
 }
 
 /// Whether a text holds a secret as a word of its own: six digits also occur inside longer numbers.

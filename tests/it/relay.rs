@@ -145,7 +145,7 @@ async fn an_idle_connection_that_the_relay_closed_costs_nothing() {
     let inbox = inbox(Manners::default()).await;
     let mailer = mailer(&format!("smtp://{}?tls=none", inbox.address()), None);
     send(&mailer).await.expect("sent");
-    inbox.hang_up();
+    inbox.hang_up().await;
     send(&mailer).await.expect("sent, over a new connection");
     assert_eq!((inbox.count(), inbox.connections()), (2, 2));
 }

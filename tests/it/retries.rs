@@ -93,7 +93,7 @@ async fn every_transient_misdeed_of_the_relay_is_tried_again() {
         let app = App::embedded().await;
         app.inbox.order(step, misdeed.clone());
         // The connection that proved the relay ready is gone: a greeting can go wrong again.
-        app.inbox.hang_up();
+        app.inbox.hang_up().await;
         second_attempt(&app, reason, 3).await;
         assert_eq!(app.inbox.count(), 1, "{step:?} {misdeed:?}");
         app.finish().await;

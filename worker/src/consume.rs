@@ -60,7 +60,7 @@ async fn next(
                 return Some(taken);
             }
             Some(_) = working.join_next() => back.heartbeat.beat(),
-            _ = pulse.tick() => if permits.available_permits() > 0 { back.heartbeat.beat() },
+            _ = pulse.tick() => if working.len() < back.manner.concurrency { back.heartbeat.beat() },
         }
     }
 }
@@ -134,7 +134,8 @@ async fn settle(back: &Back, delivery: Delivery, outcome: Outcome) {
 /// One line an outcome.
 fn log(back: &Back, event: Option<&QueuedEvent>, attempt: u32, outcome: &Outcome) {
     let event_id = event.map_or("unknown", |event| event.event_id.as_str());
-    let age_ms = event.map(|event| back.clock.now().duration_since(event.created_at).as_millis());
+    // As a number: wider integers would be logged as text.
+    let age_ms = event.map(|event| back.clock.now().as_millisecond() - event.created_at.as_millisecond());
     let (ending, reason) = outcome.labels();
     let ending = ending.label();
     match outcome {

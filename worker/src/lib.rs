@@ -21,7 +21,8 @@ pub use crate::{consume::run, pause::Pause};
 /// when nobody can know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnAmbiguity {
-    /// Send once more, under the same Message-ID. A second copy of a code does no harm; a missing one locks out.
+    /// Send again, under the same Message-ID: after a death as often as needed, after a relay's silence one time. A second
+    /// copy of a code does no harm; a missing one locks out.
     Resend,
     /// Keep it as a dead letter for a person to look at.
     DeadLetter,

@@ -63,7 +63,7 @@ impl Pause {
         state.refusals = state.refusals.saturating_add(1);
         let pause = Policy::REFUSED.delay(state.refusals, (self.chance)());
         state.until = Some(Instant::now() + pause);
-        tracing::error!(why = %why, pause_ms = pause.as_millis(), "our configuration is refused; events stay in the queue");
+        tracing::error!(why = %why, pause_s = pause.as_secs_f64(), "our configuration is refused; events stay in the queue");
         state.why = why;
         self.metrics.paused(true);
     }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use shared::{
-    dedupe::{Claim, Completion, Lease, Owner, Sending},
+    dedupe::{Claim, Completion, Lease, Owner, Past, Sending},
     event::{EventKind, QueuedEvent},
     fault::{Fault, Reason},
     metrics::labels::{ClaimResult, ClaimStep, Success},
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     Back, OnAmbiguity,
-    mail::{Mail, Relay, SendError},
+    mail::{Mail, Relay, SendError, render::NotMade},
     outcome::{Circumstances, Outcome},
 };
 
@@ -35,7 +35,7 @@ pub async fn process(back: &Back, event: &QueuedEvent, attempt: u32) -> Outcome 
         }
         Err(fault) => return Outcome::later(fault, Duration::ZERO, circumstances(back, event, attempt)),
     };
-    if lease.doubts() > resends_allowed(back) {
+    if is_for_a_person(back, lease.past()) {
         release(back, lease).await;
         return Outcome::Dead { fault: Fault::permanent(Reason::Ambiguous, "a mail may be out already, and is not sent again") };
     }
@@ -64,10 +64,13 @@ fn circumstances(back: &Back, event: &QueuedEvent, attempt: u32) -> Circumstance
     Circumstances { attempt, now: back.clock.now(), expires_at: event.expires_at, chance: (back.chance)() }
 }
 
-fn resends_allowed(back: &Back) -> u32 {
+/// Whether sending again is no longer ours to decide. An owner that died while sending is succeeded as often as it takes:
+/// most likely the relay had nothing yet. A relay that took the whole mail and fell silent is believed to be slow one
+/// time, not twice.
+fn is_for_a_person(back: &Back, past: Past) -> bool {
     match back.manner.on_ambiguity {
-        OnAmbiguity::Resend => 1,
-        OnAmbiguity::DeadLetter => 0,
+        OnAmbiguity::Resend => past.silences > 1,
+        OnAmbiguity::DeadLetter => past.may_be_out(),
     }
 }
 
@@ -81,7 +84,7 @@ async fn claim(back: &Back, event: &QueuedEvent) -> Result<Claim, Fault> {
         let fault = match asked {
             Ok(claim) => {
                 back.metrics.claim(match &claim {
-                    Claim::Fresh(lease) if lease.doubts() > 0 => ClaimResult::Doubtful,
+                    Claim::Fresh(lease) if lease.past().may_be_out() => ClaimResult::Doubtful,
                     Claim::Fresh(_) => ClaimResult::Fresh,
                     Claim::Busy(_) => ClaimResult::Busy,
                     Claim::Done => ClaimResult::Done,
@@ -112,19 +115,25 @@ enum Unprepared {
     Fault(Fault),
 }
 
+impl From<NotMade> for Unprepared {
+    fn from(not_made: NotMade) -> Self {
+        match not_made {
+            NotMade::Expired => Self::Expired,
+            NotMade::Failed(fault) => Self::Fault(fault),
+        }
+    }
+}
+
 /// Everything that can be done before the relay must be told anything: the code, the mail, a connection.
 async fn prepare(back: &Back, event: &QueuedEvent) -> Result<(Mail, Box<dyn Relay>), Unprepared> {
     let code = match event.kind {
         EventKind::MagicAuthCreated => back.codes.login_code(&event.object_id).await.map_err(Unprepared::Fault)?,
     };
-    let now = back.clock.now();
     // WorkOS's word on the code's end counts for more than the event's.
-    if now >= code.expires_at {
-        return Err(Unprepared::Expired);
-    }
-    let mail = back.templates.login_code(&event.event_id, &code, now).map_err(Unprepared::Fault)?;
+    let mail = back.templates.login_code(&event.event_id, &code, back.clock.now())?;
     let relay = back.mailer.connect().await.map_err(Unprepared::Fault)?;
-    Ok((mail, relay))
+    // Connecting may have taken many seconds: the last look before the relay is told anything.
+    if back.clock.now() >= code.expires_at { Err(Unprepared::Expired) } else { Ok((mail, relay)) }
 }
 
 /// Speaks to the relay. From here on, what matters is whether the relay may have the mail.
@@ -191,3 +200,6 @@ async fn timed<T>(back: &Back, step: ClaimStep, call: impl Future<Output = Resul
     back.metrics.dedupe(step, success, begun.elapsed());
     result
 }
+
+#[cfg(test)]
+mod tests;

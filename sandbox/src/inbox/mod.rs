@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use shared::clock::Clock;
 use tokio::{
     net::TcpListener,
-    sync::{Notify, watch},
+    sync::{mpsc, oneshot, watch},
     task::{AbortHandle, JoinSet},
 };
 use tokio_rustls::TlsAcceptor;
@@ -89,6 +89,7 @@ pub struct Received {
 pub struct Inbox {
     address: SocketAddr,
     shared: Arc<Shared>,
+    hang_up: mpsc::Sender<oneshot::Sender<()>>,
     server: AbortHandle,
 }
 
@@ -99,7 +100,6 @@ struct Shared {
     mails: Mutex<VecDeque<Received>>,
     count: watch::Sender<u64>,
     connections: AtomicU64,
-    hang_up: Notify,
 }
 
 impl Drop for Inbox {
@@ -119,10 +119,10 @@ impl Inbox {
             mails: Mutex::default(),
             count: watch::Sender::new(0),
             connections: AtomicU64::new(0),
-            hang_up: Notify::new(),
         });
-        let server = tokio::spawn(accept(listener, Arc::clone(&shared))).abort_handle();
-        Ok(Self { address, shared, server })
+        let (hang_up, hang_ups) = mpsc::channel(1);
+        let server = tokio::spawn(accept(listener, Arc::clone(&shared), hang_ups)).abort_handle();
+        Ok(Self { address, shared, hang_up, server })
     }
 
     /// Where it listens.
@@ -156,9 +156,12 @@ impl Inbox {
         self.shared.connections.load(Ordering::Relaxed)
     }
 
-    /// Hangs up on every open connection, as relays do on idle ones.
-    pub fn hang_up(&self) {
-        self.shared.hang_up.notify_one();
+    /// Hangs up on every open connection, as relays do on idle ones. Returns when all are closed.
+    pub async fn hang_up(&self) {
+        let (done, closed) = oneshot::channel();
+        // Both fail only when the server has stopped, and with it every connection.
+        drop(self.hang_up.send(done).await);
+        drop(closed.await);
     }
 
     /// Returns once `count` mails were accepted.
@@ -192,13 +195,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(listener: TcpListener, shared: Arc<Shared>, mut hang_ups: mpsc::Receiver<oneshot::Sender<()>>) {
     let mut sessions = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = shared.hang_up.notified() => {
-                sessions.abort_all();
+            Some(done) = hang_ups.recv() => {
+                sessions.shutdown().await;
+                drop(done);
                 continue;
             }
         };

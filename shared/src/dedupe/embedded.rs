@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Claim, Completion, DedupeStore, Lease, Owner, Sending, Terms, UNFINISHED_KEPT};
+use super::{Claim, Completion, DedupeStore, Lease, Owner, Past, Sending, Terms, UNFINISHED_KEPT};
 use crate::{clock::Clock, fault::Fault, ids::EventId, sqlite::Store};
 
 /// Claims kept in SQLite, for one process.
@@ -19,12 +19,12 @@ struct Record {
     state: String,
     owner: String,
     fence: i64,
-    doubts: u32,
+    past: Past,
     until_ms: i64,
 }
 
 enum Claimed {
-    Fresh { fence: i64, doubts: u32 },
+    Fresh { fence: i64, past: Past },
     Busy(Duration),
     Done,
 }
@@ -46,7 +46,7 @@ impl DedupeStore for EmbeddedDedupe {
         let (key, who, now, terms) = (event_id.to_string(), owner.to_string(), self.now(), self.terms);
         let claimed = self.store.run(move |connection| claim(connection, &key, &who, now, terms)).await?;
         Ok(match claimed {
-            Claimed::Fresh { fence, doubts } => Claim::Fresh(Lease::new(event_id.clone(), owner, fence, doubts)),
+            Claimed::Fresh { fence, past } => Claim::Fresh(Lease::new(event_id.clone(), owner, fence, past)),
             Claimed::Busy(left) => Claim::Busy(left),
             Claimed::Done => Claim::Done,
         })
@@ -88,7 +88,8 @@ impl DedupeStore for EmbeddedDedupe {
         let (key, who) = (sending.0.event_id.to_string(), sending.0.owner.to_string());
         self.store
             .run(move |connection| {
-                let sql = "UPDATE claims SET until_ms = 0 WHERE event_id = ?1 AND owner = ?2 AND fence = ?3 AND state = 'sending'";
+                let sql = "UPDATE claims SET state = 'free', until_ms = 0, silences = silences + 1
+                           WHERE event_id = ?1 AND owner = ?2 AND fence = ?3 AND state = 'sending'";
                 connection.prepare_cached(sql)?.execute(params![key, who, sending.0.fence]).map(drop)
             })
             .await
@@ -102,8 +103,8 @@ impl DedupeStore for EmbeddedDedupe {
 fn claim(connection: &Connection, key: &str, owner: &str, now: i64, terms: Terms) -> rusqlite::Result<Claimed> {
     let found = find(connection, key, now)?;
     let mut fence = 1;
-    let mut doubts = 0;
-    if let Some(Record { state, owner: holder, fence: last, doubts: before, until_ms }) = found {
+    let mut past = Past::default();
+    if let Some(Record { state, owner: holder, fence: last, past: before, until_ms }) = found {
         if state == "done" {
             return Ok(Claimed::Done);
         }
@@ -112,16 +113,19 @@ fn claim(connection: &Connection, key: &str, owner: &str, now: i64, terms: Terms
             return Ok(Claimed::Busy(Duration::from_millis(u64::try_from(until_ms - now).unwrap_or(0))));
         }
         if held && state == "sending" {
-            return Ok(Claimed::Fresh { fence: last, doubts: before });
+            return Ok(Claimed::Fresh { fence: last, past: before });
         }
         fence = last + 1;
-        doubts = before + u32::from(state == "sending");
+        // Still "sending" after its term: whoever wrote that is gone.
+        past = Past { died_sending: before.died_sending || state == "sending", ..before };
     }
     let until = plus(now, terms.lease);
-    let sql = "INSERT INTO claims (event_id, state, owner, fence, doubts, until_ms, gone_ms, receipt) VALUES (?1, 'lease', ?2, ?3, ?4, ?5, ?6, '')
-               ON CONFLICT (event_id) DO UPDATE SET state = 'lease', owner = ?2, fence = ?3, doubts = ?4, until_ms = ?5, gone_ms = ?6";
-    connection.prepare_cached(sql)?.execute(params![key, owner, fence, doubts, until, plus(until, UNFINISHED_KEPT)])?;
-    Ok(Claimed::Fresh { fence, doubts })
+    let sql = "INSERT INTO claims (event_id, state, owner, fence, silences, died_sending, until_ms, gone_ms, receipt)
+               VALUES (?1, 'lease', ?2, ?3, ?4, ?5, ?6, ?7, '')
+               ON CONFLICT (event_id) DO UPDATE SET state = 'lease', owner = ?2, fence = ?3, silences = ?4, died_sending = ?5, until_ms = ?6, gone_ms = ?7";
+    let gone = plus(until, UNFINISHED_KEPT);
+    connection.prepare_cached(sql)?.execute(params![key, owner, fence, past.silences, past.died_sending, until, gone])?;
+    Ok(Claimed::Fresh { fence, past })
 }
 
 fn complete(connection: &Connection, key: &str, owner: &str, fence: i64, gone: i64, receipt: &str) -> rusqlite::Result<Completion> {
@@ -130,8 +134,8 @@ fn complete(connection: &Connection, key: &str, owner: &str, fence: i64, gone: i
     if found.is_some_and(|record| record.state == "done") {
         return Ok(if ours { Completion::Recorded } else { Completion::Already });
     }
-    let sql =
-        "INSERT INTO claims (event_id, state, owner, fence, doubts, until_ms, gone_ms, receipt) VALUES (?1, 'done', ?2, ?3, 0, 0, ?4, ?5)
+    let sql = "INSERT INTO claims (event_id, state, owner, fence, silences, died_sending, until_ms, gone_ms, receipt)
+               VALUES (?1, 'done', ?2, ?3, 0, 0, 0, ?4, ?5)
                ON CONFLICT (event_id) DO UPDATE SET state = 'done', owner = ?2, fence = ?3, until_ms = 0, gone_ms = ?4, receipt = ?5";
     connection.prepare_cached(sql)?.execute(params![key, owner, fence, gone, receipt])?;
     Ok(if ours { Completion::Recorded } else { Completion::Late })
@@ -139,9 +143,10 @@ fn complete(connection: &Connection, key: &str, owner: &str, fence: i64, gone: i
 
 /// The record, unless its time to be forgotten has come.
 fn find(connection: &Connection, key: &str, now: i64) -> rusqlite::Result<Option<Record>> {
-    let sql = "SELECT state, owner, fence, doubts, until_ms FROM claims WHERE event_id = ?1 AND gone_ms > ?2";
+    let sql = "SELECT state, owner, fence, silences, died_sending, until_ms FROM claims WHERE event_id = ?1 AND gone_ms > ?2";
     let read = |row: &rusqlite::Row<'_>| {
-        Ok(Record { state: row.get(0)?, owner: row.get(1)?, fence: row.get(2)?, doubts: row.get(3)?, until_ms: row.get(4)? })
+        let past = Past { silences: row.get(3)?, died_sending: row.get(4)? };
+        Ok(Record { state: row.get(0)?, owner: row.get(1)?, fence: row.get(2)?, past, until_ms: row.get(5)? })
     };
     connection.prepare_cached(sql)?.query_row(params![key, now], read).optional()
 }

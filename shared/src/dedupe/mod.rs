@@ -55,17 +55,33 @@ pub struct Lease {
     pub(crate) event_id: EventId,
     pub(crate) owner: Owner,
     pub(crate) fence: i64,
-    doubts: u32,
+    past: Past,
+}
+
+/// What happened to an event under earlier owners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Past {
+    /// How often the relay had the whole mail and did not answer.
+    pub silences: u32,
+    /// Whether an owner died after it had announced that it sends.
+    pub died_sending: bool,
+}
+
+impl Past {
+    /// Whether a mail may be out that nobody knows of.
+    pub fn may_be_out(self) -> bool {
+        self.silences > 0 || self.died_sending
+    }
 }
 
 impl Lease {
-    pub(crate) fn new(event_id: EventId, owner: Owner, fence: i64, doubts: u32) -> Self {
-        Self { event_id, owner, fence, doubts }
+    pub(crate) fn new(event_id: EventId, owner: Owner, fence: i64, past: Past) -> Self {
+        Self { event_id, owner, fence, past }
     }
 
-    /// How many earlier owners may have got a mail out without knowing.
-    pub fn doubts(&self) -> u32 {
-        self.doubts
+    /// What the store knows of earlier owners.
+    pub fn past(&self) -> Past {
+        self.past
     }
 }
 
@@ -118,7 +134,7 @@ pub trait DedupeStore: Send + Sync {
     /// Gives the event back: no mail is out.
     async fn release(&self, lease: Lease) -> Result<(), Fault>;
 
-    /// Gives the event back with the mark that a mail may be out.
+    /// Gives the event back with the mark that the relay had the whole mail and did not answer.
     async fn doubt(&self, sending: Sending) -> Result<(), Fault>;
 
     /// `Err` with the reason while claims cannot be made.

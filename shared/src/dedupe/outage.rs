@@ -14,7 +14,7 @@ use std::{
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::{Claim, Completion, DedupeStore, Lease, Owner, Sending};
+use super::{Claim, Completion, DedupeStore, Lease, Owner, Past, Sending};
 use crate::{fault::Fault, ids::EventId};
 
 /// Mails remembered. At WorkOS's own limit of 100 codes a second this is over ten minutes, and about 6 MiB.
@@ -90,7 +90,7 @@ impl DedupeStore for Remembering {
             }
             Err(fault) => match self.when_away {
                 WhenAway::SendAfter(patience) if self.away_for() >= patience => {
-                    Ok(Claim::Fresh(Lease::new(event_id.clone(), owner, NO_STORE, 0)))
+                    Ok(Claim::Fresh(Lease::new(event_id.clone(), owner, NO_STORE, Past::default())))
                 }
                 _ => {
                     self.away_for();

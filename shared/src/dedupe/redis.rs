@@ -12,7 +12,7 @@ use redis::{AsyncConnectionConfig, Client, RedisError, Script, ServerErrorKind, 
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Mutex;
 
-use super::{Claim, Completion, DedupeStore, Lease, Owner, Sending, Terms, UNFINISHED_KEPT};
+use super::{Claim, Completion, DedupeStore, Lease, Owner, Past, Sending, Terms, UNFINISHED_KEPT};
 use crate::{
     fault::{Fault, Reason},
     ids::EventId,
@@ -147,9 +147,9 @@ impl DedupeStore for RedisDedupe {
         match (text(word)?.as_str(), numbers.as_slice()) {
             ("DONE", []) => Ok(Claim::Done),
             ("BUSY", [left]) => Ok(Claim::Busy(Duration::from_millis(u64::try_from(*left).unwrap_or(0)))),
-            ("FRESH", [fence, doubts]) => {
-                let doubts = u32::try_from(*doubts).unwrap_or(u32::MAX);
-                Ok(Claim::Fresh(Lease::new(event_id.clone(), owner, *fence, doubts)))
+            ("FRESH", [fence, silences, died]) => {
+                let past = Past { silences: u32::try_from(*silences).unwrap_or(u32::MAX), died_sending: *died != 0 };
+                Ok(Claim::Fresh(Lease::new(event_id.clone(), owner, *fence, past)))
             }
             _ => Err(unavailable(STRANGE)),
         }

@@ -59,6 +59,17 @@ pub enum TemplateError {
     },
 }
 
+/// Why there is no mail.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotMade {
+    /// The code does not work any more.
+    #[error("the code has expired")]
+    Expired,
+    /// It could not be rendered or addressed.
+    #[error(transparent)]
+    Failed(#[from] Fault),
+}
+
 /// Makes mails.
 pub struct Templates {
     environment: Environment<'static>,
@@ -110,11 +121,14 @@ impl Templates {
         if rendered.len() > MAX_PART { Err(format!("over {MAX_PART} bytes")) } else { Ok(rendered) }
     }
 
-    /// The mail for a code that is alive at `now`.
-    pub fn login_code(&self, event_id: &EventId, code: &LoginCode, now: Timestamp) -> Result<Mail, Fault> {
+    /// The mail for a code, if that is alive at `now`: there is no other way to make one.
+    pub fn login_code(&self, event_id: &EventId, code: &LoginCode, now: Timestamp) -> Result<Mail, NotMade> {
         let LoginCode { code, recipient, expires_at } = code;
+        if now >= *expires_at {
+            return Err(NotMade::Expired);
+        }
         let content = self.content(code, now, *expires_at)?;
-        message::build(event_id, &self.sender, recipient, content, now)
+        Ok(message::build(event_id, &self.sender, recipient, content, now)?)
     }
 
     fn content(&self, code: &Code, now: Timestamp, expires_at: Timestamp) -> Result<Content, Fault> {

@@ -1,16 +1,21 @@
 -- Asks for an event. KEYS[1] the claim; ARGV: owner, lease in ms, ms to remember an unfinished claim.
--- Answers {'DONE'}, {'BUSY', ms left}, or {'FRESH', fence, doubts}.
+-- Answers {'DONE'}, {'BUSY', ms left}, or {'FRESH', fence, silences, 1 if an owner died while sending}.
 -- The lease's end is a field and not the key's own end: the fence and the mark "sending" must outlive the lease.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local state, owner, ends, fence, doubts = unpack(redis.call('HMGET', KEYS[1], 'state', 'owner', 'until', 'fence', 'doubts'))
+local state, owner, ends, fence, silences, died =
+  unpack(redis.call('HMGET', KEYS[1], 'state', 'owner', 'until', 'fence', 'silences', 'died'))
 if state == 'done' then return { 'DONE' } end
 local held = (state == 'lease' or state == 'sending') and tonumber(ends or '0') > now
 if held and owner ~= ARGV[1] then return { 'BUSY', tonumber(ends) - now } end
-if held and state == 'sending' then return { 'FRESH', tonumber(fence), tonumber(doubts or '0') } end
-local new_doubts = tonumber(doubts or '0')
-if state == 'sending' then new_doubts = redis.call('HINCRBY', KEYS[1], 'doubts', 1) end
+silences, died = tonumber(silences or '0'), tonumber(died or '0')
+if held and state == 'sending' then return { 'FRESH', tonumber(fence), silences, died } end
+-- Still "sending" after its term: whoever wrote that is gone.
+if state == 'sending' then
+  died = 1
+  redis.call('HSET', KEYS[1], 'died', 1)
+end
 local new_fence = redis.call('HINCRBY', KEYS[1], 'fence', 1)
 redis.call('HSET', KEYS[1], 'state', 'lease', 'owner', ARGV[1], 'until', string.format('%.0f', now + ARGV[2]))
 redis.call('PEXPIRE', KEYS[1], ARGV[2] + ARGV[3])
-return { 'FRESH', new_fence, new_doubts }
+return { 'FRESH', new_fence, silences, died }

@@ -69,6 +69,19 @@ fn a_broken_file_is_a_start_up_error_that_names_it() {
 }
 
 #[test]
+fn no_mail_is_made_of_an_expired_code() {
+    let templates = Templates::load(None, "Acme", sender()).expect("usable");
+    let end = at("2026-01-15T12:10:00Z");
+    let code = LoginCode {
+        code: Code::parse("048159".to_owned()).expect("valid"),
+        recipient: EmailAddress::parse("alice@example.com").expect("valid"),
+        expires_at: end,
+    };
+    let id = EventId::parse("event_1").expect("valid");
+    assert_eq!(templates.login_code(&id, &code, end).err(), Some(NotMade::Expired));
+}
+
+#[test]
 fn the_time_left_is_said_in_words() {
     for (left, words) in [(5, "one minute"), (89, "one minute"), (90, "2 minutes"), (598, "10 minutes"), (7200, "2 hours")] {
         let now = at("2026-01-15T12:00:00Z");

@@ -126,7 +126,8 @@ impl RelayUrl {
             ("smtp", true) => (Security::None, 25),
             _ => return Err(SettingsError::Scheme),
         };
-        let host = url.host_str().filter(|host| !host.is_empty()).ok_or(SettingsError::Host)?.to_owned();
+        let host =
+            url.host_str().map(|host| host.trim_matches(['[', ']'])).filter(|host| !host.is_empty()).ok_or(SettingsError::Host)?.to_owned();
         let decoded =
             |text: &str| percent_decode_str(text).decode_utf8().map(std::borrow::Cow::into_owned).map_err(|_| SettingsError::NotAUrl);
         let credentials = match (url.username(), url.password()) {
@@ -163,6 +164,7 @@ mod tests {
         assert_eq!((user.as_str(), password.expose_secret()), ("user@acme", "p/w"));
         let starttls = parse("smtp://relay.example").expect("valid");
         assert_eq!((starttls.port, starttls.security), (587, Security::StartTls));
+        assert_eq!(parse("smtp://[::1]:25").expect("valid").host, "::1");
         let open = parse("smtp://127.0.0.1:2525?tls=none").expect("valid");
         assert_eq!((open.port, open.security), (2525, Security::None));
     }
