@@ -36,6 +36,11 @@ macro_rules! reasons {
             pub const fn label(self) -> &'static str {
                 match self { $(Self::$variant => $label,)* }
             }
+
+            /// The reason with this label.
+            pub fn from_label(label: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|reason| reason.label() == label)
+            }
         }
     };
 }

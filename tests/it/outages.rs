@@ -119,3 +119,21 @@ async fn a_work_queue_that_is_deleted_is_declared_again() {
     connection.close(200, "bye".into()).await.expect("closed");
     app.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
+async fn a_dead_letter_whose_queue_is_gone_is_kept_and_not_worked_on_again() {
+    let app = App::distributed().await;
+    let prefix = app.prefix().expect("at a broker").to_owned();
+    let connection = Connection::connect(Services::shared().amqp_url(), ConnectionProperties::default()).await.expect("connects");
+    let channel = connection.create_channel().await.expect("a channel");
+    channel.queue_delete(format!("{prefix}.dead").into(), lapin::options::QueueDeleteOptions::default()).await.expect("deleted");
+    let made = app.workos.make_code("alice@example.com");
+    app.workos.change_end(&made.id, None);
+    assert_eq!(app.post(&made).await.status, 200);
+    app.outcome("dead", "not_found", 1).await;
+    // `finish` waits until it is where dead letters are, and checks that it was counted one time.
+    connection.close(200, "bye".into()).await.expect("closed");
+    assert_eq!(app.workos.reads().len(), 1);
+    app.finish().await;
+}

@@ -14,10 +14,10 @@ use lapin::{
 use tokio::time::timeout;
 
 use super::{
-    ATTEMPT, QUEUED_AT, RabbitInspector, classify,
+    ATTEMPT, DETAIL, QUEUED_AT, REASON, RabbitInspector, classify,
     link::{Broker, Link, Session},
     publish::{Message, RabbitPublisher},
-    topology::{Destination, Names},
+    topology::{self, Destination, Names, routing_key},
 };
 use crate::{
     event::QueuedEvent,
@@ -70,24 +70,47 @@ impl RabbitConsumer {
         Ok(streams)
     }
 
-    fn delivery(&self, raw: RawDelivery, session: &Arc<Session>) -> Delivery {
-        let headers = raw.properties.headers().as_ref();
-        let header = |name: &str| headers.and_then(|table| table.inner().get(name)).and_then(integer);
-        let event = QueuedEvent::decode(&raw.data);
-        Delivery {
-            attempt: header(ATTEMPT).and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(1).max(1),
-            queued_at: header(QUEUED_AT).and_then(|millisecond| Timestamp::from_millisecond(millisecond).ok()),
-            receipt: Box::new(RabbitReceipt {
-                publisher: Arc::clone(&self.publisher),
-                session: Arc::clone(session),
-                acker: raw.acker,
-                id: event.as_ref().ok().map(|event| event.event_id.to_string()),
-                body: raw.data,
-                attempt: header(ATTEMPT).and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(1),
-            }),
-            event,
+    /// What only the fallback hands out: a retry or a dead letter whose own queue is gone. Declares the queues again;
+    /// a dead letter then goes where it belongs, without being worked on a second time.
+    async fn misrouted(&self, raw: RawDelivery, session: &Arc<Session>) -> Option<Delivery> {
+        tracing::warn!(routing_key = raw.routing_key.as_str(), "a message's queue is gone; the queues are declared again");
+        if !matches!(timeout(STEP, topology::declare(&session.connection, &self.names)).await, Ok(Ok(()))) {
+            session.fail();
+            return None;
         }
+        if raw.routing_key != routing_key(Destination::Dead) {
+            return Some(self.delivery(raw, session));
+        }
+        let text = |name: &str| match header(&raw, name) {
+            Some(AMQPValue::LongString(text)) => text.to_string(),
+            _ => String::new(),
+        };
+        let verdict = Verdict::Bury { reason: Reason::from_label(&text(REASON)).unwrap_or(Reason::None), detail: text(DETAIL).into() };
+        if let Err(fault) = self.delivery(raw, session).settle(verdict).await {
+            tracing::warn!(%fault, "a dead letter could not be moved; it comes again");
+        }
+        None
     }
+
+    fn delivery(&self, raw: RawDelivery, session: &Arc<Session>) -> Delivery {
+        let number = |name: &str| header(&raw, name).and_then(integer);
+        let attempt = number(ATTEMPT).and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(1).max(1);
+        let queued_at = number(QUEUED_AT).and_then(|millisecond| Timestamp::from_millisecond(millisecond).ok());
+        let event = QueuedEvent::decode(&raw.data);
+        let receipt = RabbitReceipt {
+            publisher: Arc::clone(&self.publisher),
+            session: Arc::clone(session),
+            acker: raw.acker,
+            id: event.as_ref().ok().map(|event| event.event_id.to_string()),
+            body: raw.data,
+            attempt,
+        };
+        Delivery { event, attempt, queued_at, receipt: Box::new(receipt) }
+    }
+}
+
+fn header<'a>(raw: &'a RawDelivery, name: &str) -> Option<&'a AMQPValue> {
+    raw.properties.headers().as_ref()?.inner().get(name)
 }
 
 /// Brokers and tools write integers in every width.
@@ -119,7 +142,12 @@ impl Consume for RabbitConsumer {
             match taking.streams.next().await {
                 Some(Ok(raw)) if !taking.session.is_over() => {
                     let session = Arc::clone(&taking.session);
-                    return self.delivery(raw, &session);
+                    if raw.routing_key == routing_key(Destination::Work) {
+                        return self.delivery(raw, &session);
+                    }
+                    if let Some(delivery) = self.misrouted(raw, &session).await {
+                        return delivery;
+                    }
                 }
                 // A stream that ends was cancelled by the broker (its queue is gone); one that fails lost its channel.
                 // Either way a new session declares and consumes everything again.
