@@ -1,5 +1,7 @@
 //! Log lines: JSON for machines, plain for people, and nothing from libraries that print what passes through them.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 /// How log lines look.
@@ -18,7 +20,7 @@ const CLAMPED: &[&str] = &["lapin=warn", "hyper=info", "hyper_util=info", "redis
 /// Starts logging to standard error. `levels` is in `RUST_LOG`'s form. `Err` for levels that cannot be read.
 pub fn start(format: LogFormat, levels: &str) -> Result<(), String> {
     let filter = filter(levels)?;
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let started = match format {
         LogFormat::Text => tracing_subscriber::registry().with(filter).with(layer.with_target(false)).try_init(),
         LogFormat::Json => tracing_subscriber::registry()
