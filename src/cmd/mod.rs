@@ -20,7 +20,7 @@ const WRONG_USE: u8 = 2;
 
 /// Mails WorkOS login codes from your own SMTP relay.
 #[derive(Debug, Parser)]
-#[command(name = "authpost", version, about, max_term_width = 100)]
+#[command(name = "authpost", version, propagate_version = true, about, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use shared::{dedupe::outage::WhenAway, telemetry::LogFormat, webhook::WebhookKeys};
+use shared::{dedupe::outage::WhenAway, telemetry::LogFormat, tls, webhook::WebhookKeys};
 use url::{Host, Url};
 use worker::{
     OnAmbiguity,
-    mail::smtp::{RelayUrl, Timeouts},
+    mail::{
+        message::Sender,
+        render::Templates,
+        smtp::{RelayUrl, Timeouts},
+    },
 };
 
 use super::{
@@ -55,7 +59,10 @@ fn process(reader: &mut Reader, args: args::Process) -> Option<Process> {
     let grace = reader.duration("AUTHPOST_GRACE", &grace, SECOND, Duration::from_secs(600));
     let extra_ca = match extra_ca {
         None => Some(None),
-        Some(path) => reader.file("AUTHPOST_EXTRA_CA", &path).map(Some),
+        Some(path) => reader.file("AUTHPOST_EXTRA_CA", &path).and_then(|pem| {
+            let usable = tls::client(Some(&pem)).map_err(|why| format!("cannot be used: {why}"));
+            reader.note("AUTHPOST_EXTRA_CA", usable).map(|_| Some(pem))
+        }),
     };
     Some(Process { admin_listen: admin_listen?, log: log?, log_levels, grace: grace?, extra_ca: extra_ca? })
 }
@@ -120,8 +127,7 @@ fn scheme(reader: &mut Reader, variable: &'static str, url: SecretString, scheme
 }
 
 fn worker(reader: &mut Reader, args: args::Worker) -> Option<Worker> {
-    let api_key = reader.secret("WORKOS_API_KEY", args.workos_api_key.clone(), args.workos_api_key_file.clone());
-    let api_key = reader.required("WORKOS_API_KEY", api_key);
+    let api_key = api_key(reader, &args);
     let plaintext = reader.word("AUTHPOST_WORKOS_PLAINTEXT", &args.workos_plaintext, &[("false", false), ("true", true)]);
     let api_url = api_url(reader, &args.workos_api_url, plaintext.unwrap_or(false));
     let workos_timeout =
@@ -144,7 +150,10 @@ fn worker(reader: &mut Reader, args: args::Worker) -> Option<Worker> {
         &[("resend", OnAmbiguity::Resend), ("dead-letter", OnAmbiguity::DeadLetter)],
     );
     let sender = sender?;
-    let app_name = app_name(reader, args.app_name, &sender);
+    let app_name = app_name(reader, args.app_name.clone(), &sender);
+    if let Some(app_name) = &app_name {
+        check_templates(reader, &args, app_name, &sender);
+    }
     let hello = hello(reader, args.smtp_hello.unwrap_or_else(|| sender.address.domain().to_owned()));
     Some(Worker {
         api_key: api_key?,
@@ -162,6 +171,20 @@ fn worker(reader: &mut Reader, args: args::Worker) -> Option<Worker> {
         when_away: when_away?,
         on_ambiguity: on_ambiguity?,
     })
+}
+
+fn api_key(reader: &mut Reader, args: &args::Worker) -> Option<SecretString> {
+    const VARIABLE: &str = "WORKOS_API_KEY";
+    let key = reader.secret(VARIABLE, args.workos_api_key.clone(), args.workos_api_key_file.clone());
+    let key = reader.required(VARIABLE, key)?;
+    let plain = key.expose_secret().bytes().all(|byte| byte.is_ascii_graphic());
+    reader.note(VARIABLE, plain.then_some(key).ok_or("has a character that no HTTP header can carry"))
+}
+
+/// They are loaded again when the worker starts; here so that a broken one is reported with everything else.
+fn check_templates(reader: &mut Reader, args: &args::Worker, app_name: &str, sender: &Sender) {
+    let usable = Templates::load(args.template_dir.as_deref(), app_name, sender.clone());
+    reader.note("AUTHPOST_TEMPLATE_DIR", usable.map_err(|why| format!("cannot be used: {why}")));
 }
 
 fn smtp_timeouts(reader: &mut Reader, args: &args::Worker) -> Option<Timeouts> {
@@ -205,7 +228,7 @@ fn hello(reader: &mut Reader, name: String) -> Option<String> {
     reader.note("AUTHPOST_SMTP_HELLO", plain.then_some(name).ok_or("must be a host name"))
 }
 
-fn app_name(reader: &mut Reader, name: Option<String>, sender: &worker::mail::message::Sender) -> Option<String> {
+fn app_name(reader: &mut Reader, name: Option<String>, sender: &Sender) -> Option<String> {
     let name = name.or_else(|| sender.name.clone()).unwrap_or_else(|| sender.address.domain().to_owned());
     let plain = !name.trim().is_empty() && name.chars().count() <= 100 && !name.chars().any(char::is_control);
     reader.note("AUTHPOST_APP_NAME", plain.then_some(name).ok_or("must be 1 to 100 characters on one line"))

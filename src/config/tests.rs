@@ -62,3 +62,16 @@ fn leases_cover_the_steps_under_them() {
     assert!(terms.lease > worker.workos_timeout + worker.smtp_timeouts.connecting());
     assert!(terms.sending > worker.smtp_timeouts.transaction());
 }
+
+#[test]
+fn what_files_hold_is_checked_with_everything_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("text");
+    std::fs::write(folder.path().join("login_code.txt"), "no code in here").expect("written");
+    let error = read(&[&format!("--template-dir={path}")]).expect_err("refused");
+    assert!(error.contains("AUTHPOST_TEMPLATE_DIR cannot be used: the mail template login_code.txt does not show the code"), "{error}");
+    let error = read(&["--template-dir=/nowhere"]).expect_err("refused");
+    assert!(error.contains("/nowhere is not a folder"), "{error}");
+    let error = read(&[&format!("--extra-ca={path}/login_code.txt")]).expect_err("refused");
+    assert!(error.contains("AUTHPOST_EXTRA_CA cannot be used: no certificate"), "{error}");
+}

@@ -23,6 +23,7 @@ fn help_and_version_are_everywhere() {
         let help = run(&[command, "--help"], &[]);
         assert!(help.status.success(), "{command}");
         insta::assert_snapshot!(format!("help_{command}"), text(&help.stdout));
+        assert!(text(&run(&[command, "--version"], &[]).stdout).contains(env!("CARGO_PKG_VERSION")), "{command}");
     }
     insta::assert_snapshot!("help", text(&run(&["--help"], &[]).stdout));
     assert_eq!(text(&run(&["--version"], &[]).stdout), format!("authpost {}\n", env!("CARGO_PKG_VERSION")));

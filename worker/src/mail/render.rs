@@ -35,6 +35,12 @@ const MAX_PART: usize = 256 * 1024;
 /// A template that cannot be used. Shown at start.
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
+    /// The directory is none.
+    #[error("{path} is not a folder")]
+    NoFolder {
+        /// Which.
+        path: String,
+    },
     /// It cannot be read.
     #[error("the mail template {file} cannot be read: {source}")]
     Unreadable {
@@ -80,6 +86,11 @@ pub struct Templates {
 impl Templates {
     /// The compiled-in templates, each replaced by the file of its name in `directory` if there is one.
     pub fn load(directory: Option<&Path>, app_name: &str, sender: Sender) -> Result<Self, TemplateError> {
+        if let Some(directory) = directory
+            && !directory.is_dir()
+        {
+            return Err(TemplateError::NoFolder { path: directory.display().to_string() });
+        }
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|name| {
