@@ -60,9 +60,22 @@ async fn the_broker_and_redis_die_and_come_back() {
     command(&services, "thaw redis").await;
     app.mails(4).await;
     app.is_ready().await;
-    let accepted = app.exposition().webhooks("accepted");
-    assert_eq!(accepted, 4);
-    app.finish().await;
+
+    // A disk alarm: the broker goes on delivering and reads no publish.
+    command(&services, "block rabbitmq").await;
+    let made = app.workos.make_code("blocked@example.com");
+    let refused = app.post(&made).await;
+    assert_eq!((refused.status, refused.retry_after.as_deref()), (503, Some("5")));
+    not_ready(&app, "the broker has stopped taking messages").await;
+    assert_eq!(app.exposition().count("authpost_engine_blocked"), 1);
+    command(&services, "unblock rabbitmq").await;
+    app.is_ready().await;
+    eventually("the front accepts again", async || (app.post(&made).await.status == 200).then_some(())).await;
+    app.mails(5).await;
+
+    assert_eq!(app.exposition().webhooks("accepted"), 5);
+    // What was refused while the broker was blocked was read afterwards: a second copy of one event.
+    app.finish_with(6).await;
 }
 
 /// The script's commands block; the app must go on meanwhile.

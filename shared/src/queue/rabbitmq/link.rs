@@ -48,6 +48,8 @@ pub struct Broker {
 pub(super) struct Session {
     pub(super) connection: Connection,
     pub(super) channel: Channel,
+    /// Whether the broker has stopped taking messages. It says so at the first publish that it leaves unread.
+    blocked: watch::Sender<bool>,
     over: CancellationToken,
 }
 
@@ -55,6 +57,17 @@ impl Session {
     /// Says that this session no longer works.
     pub(super) fn fail(&self) {
         self.over.cancel();
+    }
+
+    /// Whether the broker has stopped taking messages.
+    pub(super) fn is_blocked(&self) -> bool {
+        *self.blocked.borrow()
+    }
+
+    /// Returns when the broker says that it has stopped taking messages.
+    pub(super) async fn blocked(&self) {
+        // Fails only when the sender is gone, and we hold it.
+        drop(self.blocked.subscribe().wait_for(|blocked| *blocked).await);
     }
 
     /// Whether it is over.
@@ -115,7 +128,7 @@ impl LinkState {
     pub(super) fn ready(&self) -> Result<(), Cow<'static, str>> {
         match working(&self.0) {
             None => Err(Cow::Borrowed("not connected to the broker")),
-            Some(session) if session.connection.status().blocked() => Err(Cow::Borrowed("the broker has stopped taking messages")),
+            Some(session) if session.is_blocked() => Err(Cow::Borrowed("the broker has stopped taking messages")),
             Some(_) => Ok(()),
         }
     }
@@ -178,7 +191,7 @@ async fn connect(broker: &Broker, name: LinkName) -> lapin::Result<Session> {
         // Without this lapin calls every publish a success.
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
     }
-    Ok(Session { connection, channel, over: CancellationToken::new() })
+    Ok(Session { connection, channel, blocked: watch::Sender::new(false), over: CancellationToken::new() })
 }
 
 /// The URL with our heartbeat and frame size, unless it names its own.
@@ -200,10 +213,12 @@ async fn watch_session(broker: &Broker, session: &Session) {
         while let Some(event) = events.next().await {
             match event {
                 Event::ConnectionBlocked(_) => {
+                    session.blocked.send_replace(true);
                     broker.metrics.blocked(true);
                     tracing::warn!("the broker has stopped taking messages (memory or disk alarm)");
                 }
                 Event::ConnectionUnblocked => {
+                    session.blocked.send_replace(false);
                     broker.metrics.blocked(false);
                     tracing::info!("the broker takes messages again");
                 }

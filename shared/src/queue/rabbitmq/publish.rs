@@ -51,11 +51,15 @@ impl RabbitPublisher {
 
     pub(super) async fn send(&self, destination: Destination, message: Message<'_>) -> Result<(), Fault> {
         let session = self.link.now().ok_or_else(|| Fault::transient(Reason::QueueUnavailable, "not connected to the broker"))?;
-        if session.connection.status().blocked() {
-            // lapin would hold the message back and send it much later; refusing now is honest.
-            return Err(Fault::transient(Reason::QueueBlocked, "the broker has stopped taking messages"));
-        }
-        let result = timeout(CONFIRM, self.confirmed(&session, destination, message)).await;
+        // A blocked broker reads nothing, so there is nothing to wait for: refusing at once is honest. What it has not
+        // read it may still store when it reads again; the claim makes that copy harmless.
+        let result = tokio::select! {
+            biased;
+            () = session.blocked() => {
+                return Err(Fault::transient(Reason::QueueBlocked, "the broker has stopped taking messages"));
+            }
+            result = timeout(CONFIRM, self.confirmed(&session, destination, message)) => result,
+        };
         match result {
             Ok(Ok(())) => Ok(()),
             Ok(Err(Unconfirmed::Full)) => Err(Fault::transient(Reason::QueueFull, "the broker refused the message: its queue is full")),
