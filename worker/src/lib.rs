@@ -35,7 +35,7 @@ pub struct Manner {
     pub concurrency: usize,
     /// See [`OnAmbiguity`].
     pub on_ambiguity: OnAmbiguity,
-    /// How long "the mail is out" is told to a store that does not answer, before giving up.
+    /// How long a store that does not answer is told that a mail is about to go out, or is out, before giving up.
     pub record_for: Duration,
 }
 

@@ -177,8 +177,26 @@ async fn record(back: &Back, sending: &Sending, receipt: &str) {
     }
 }
 
-async fn announce(back: &Back, lease: Lease) -> Result<Option<Sending>, Fault> {
-    timed(back, ClaimStep::Sending, back.dedupe.sending(lease)).await
+/// Announces the sending. A store that does not answer is asked again for a while with the same lease: given up at
+/// once, an announcement whose reply was lost would keep everybody off the event for the whole term.
+async fn announce(back: &Back, mut lease: Lease) -> Result<Option<Sending>, Fault> {
+    let begun = Instant::now();
+    let mut failures = 0;
+    loop {
+        let fault = match timed(back, ClaimStep::Sending, back.dedupe.sending(lease)).await {
+            Ok(announced) => return Ok(announced),
+            Err((unannounced, fault)) => {
+                lease = unannounced;
+                fault
+            }
+        };
+        if back.stop.is_cancelled() || begun.elapsed() >= back.manner.record_for {
+            release(back, lease).await;
+            return Err(fault);
+        }
+        failures += 1;
+        sleep(Policy::HOLDING.delay(failures, (back.chance)())).await;
+    }
 }
 
 /// Gives the event back. If that fails the lease runs out by itself; the event only waits longer.
@@ -193,7 +211,7 @@ fn note(given_back: Result<(), Fault>) {
     }
 }
 
-async fn timed<T>(back: &Back, step: ClaimStep, call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+async fn timed<T, E>(back: &Back, step: ClaimStep, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let begun = Instant::now();
     let result = call.await;
     let success = if result.is_ok() { Success::Ok } else { Success::Failed };

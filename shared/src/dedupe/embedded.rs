@@ -52,18 +52,18 @@ impl DedupeStore for EmbeddedDedupe {
         })
     }
 
-    async fn sending(&self, lease: Lease) -> Result<Option<Sending>, Fault> {
+    async fn sending(&self, lease: Lease) -> Result<Option<Sending>, (Lease, Fault)> {
         let (key, who, fence, now) = (lease.event_id.to_string(), lease.owner.to_string(), lease.fence, self.now());
         let until = plus(now, self.terms.sending);
-        let ours = self
-            .store
-            .run(move |connection| {
-                let sql = "UPDATE claims SET state = 'sending', until_ms = ?5, gone_ms = ?6
-                           WHERE event_id = ?1 AND owner = ?2 AND fence = ?3 AND state IN ('lease', 'sending') AND until_ms > ?4";
-                connection.prepare_cached(sql)?.execute(params![key, who, fence, now, until, plus(until, UNFINISHED_KEPT)])
-            })
-            .await?;
-        Ok((ours == 1).then_some(Sending(lease)))
+        let announced = self.store.run(move |connection| {
+            let sql = "UPDATE claims SET state = 'sending', until_ms = ?5, gone_ms = ?6
+                       WHERE event_id = ?1 AND owner = ?2 AND fence = ?3 AND state IN ('lease', 'sending') AND until_ms > ?4";
+            connection.prepare_cached(sql)?.execute(params![key, who, fence, now, until, plus(until, UNFINISHED_KEPT)])
+        });
+        match announced.await {
+            Ok(ours) => Ok((ours == 1).then_some(Sending(lease))),
+            Err(fault) => Err((lease, fault)),
+        }
     }
 
     async fn complete(&self, sending: &Sending, receipt: &str) -> Result<Completion, Fault> {

@@ -125,8 +125,9 @@ pub trait DedupeStore: Send + Sync {
     /// Asks for an event. Repeating it with the same owner repeats the answer.
     async fn claim(&self, event_id: &EventId, owner: Owner) -> Result<Claim, Fault>;
 
-    /// Announces that the relay is about to be spoken to. `None`: the lease is lost, send nothing.
-    async fn sending(&self, lease: Lease) -> Result<Option<Sending>, Fault>;
+    /// Announces that the relay is about to be spoken to. `None`: the lease is lost, send nothing. After a failure the
+    /// lease comes back; asking again is harmless, even if only the reply was lost.
+    async fn sending(&self, lease: Lease) -> Result<Option<Sending>, (Lease, Fault)>;
 
     /// The mail is out. Never refused, whatever happened to the lease. `receipt` is the relay's queue id.
     async fn complete(&self, sending: &Sending, receipt: &str) -> Result<Completion, Fault>;

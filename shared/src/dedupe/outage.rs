@@ -100,7 +100,7 @@ impl DedupeStore for Remembering {
         }
     }
 
-    async fn sending(&self, lease: Lease) -> Result<Option<Sending>, Fault> {
+    async fn sending(&self, lease: Lease) -> Result<Option<Sending>, (Lease, Fault)> {
         if lease.fence == NO_STORE { Ok(Some(Sending(lease))) } else { self.store.sending(lease).await }
     }
 
@@ -139,8 +139,8 @@ mod tests {
         async fn claim(&self, _: &EventId, _: Owner) -> Result<Claim, Fault> {
             away()
         }
-        async fn sending(&self, _: Lease) -> Result<Option<Sending>, Fault> {
-            away()
+        async fn sending(&self, lease: Lease) -> Result<Option<Sending>, (Lease, Fault)> {
+            away().map_err(|fault| (lease, fault))
         }
         async fn complete(&self, _: &Sending, _: &str) -> Result<Completion, Fault> {
             away()

@@ -155,11 +155,13 @@ impl DedupeStore for RedisDedupe {
         }
     }
 
-    async fn sending(&self, lease: Lease) -> Result<Option<Sending>, Fault> {
+    async fn sending(&self, lease: Lease) -> Result<Option<Sending>, (Lease, Fault)> {
         let mut call = self.sending.key(self.key(&lease.event_id));
         call.arg(lease.owner.to_string()).arg(lease.fence).arg(millis(self.terms.sending)).arg(millis(UNFINISHED_KEPT));
-        let ours: i64 = self.call(&call).await?;
-        Ok((ours == 1).then_some(Sending(lease)))
+        match self.call::<i64>(&call).await {
+            Ok(ours) => Ok((ours == 1).then_some(Sending(lease))),
+            Err(fault) => Err((lease, fault)),
+        }
     }
 
     async fn complete(&self, sending: &Sending, receipt: &str) -> Result<Completion, Fault> {

@@ -2,7 +2,10 @@
 
 use std::{
     borrow::Cow,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -59,6 +62,8 @@ enum Weather {
     LeaseIsLost,
     /// The store never answers.
     StoreHangs,
+    /// The reply to the announcement is lost, one time.
+    ReplyIsLost,
     /// The relay is reached after ten minutes.
     RelayIsFar,
 }
@@ -66,6 +71,7 @@ enum Weather {
 struct World {
     weather: Weather,
     clock: Arc<Hands>,
+    lost_one: AtomicBool,
     store: EmbeddedDedupe,
     _folder: tempfile::TempDir,
 }
@@ -90,8 +96,16 @@ impl DedupeStore for World {
         }
         self.store.claim(event_id, owner).await
     }
-    async fn sending(&self, lease: Lease) -> Result<Option<Sending>, Fault> {
-        if self.weather == Weather::LeaseIsLost { Ok(None) } else { self.store.sending(lease).await }
+    async fn sending(&self, lease: Lease) -> Result<Option<Sending>, (Lease, Fault)> {
+        match self.weather {
+            Weather::LeaseIsLost => Ok(None),
+            // The store has taken note; only its reply is lost, and only this time.
+            Weather::ReplyIsLost if !self.lost_one.swap(true, Ordering::Relaxed) => {
+                let sending = self.store.sending(lease).await.expect("answers").expect("ours");
+                Err((sending.nothing_was_sent(), Fault::transient(Reason::DedupeUnavailable, "the reply was lost")))
+            }
+            _ => self.store.sending(lease).await,
+        }
     }
     async fn complete(&self, sending: &Sending, receipt: &str) -> Result<Completion, Fault> {
         if self.weather == Weather::RecordingFails {
@@ -137,7 +151,7 @@ fn back(weather: Weather, health: &mut Health) -> Back {
     let folder = tempfile::tempdir().expect("a folder");
     let clock = Arc::new(Hands(Mutex::new(now())));
     let store = EmbeddedDedupe::new(Store::open(folder.path()).expect("opens"), clock.clone(), TERMS);
-    let world = Arc::new(World { weather, clock: clock.clone(), store, _folder: folder });
+    let world = Arc::new(World { weather, clock: clock.clone(), lost_one: AtomicBool::new(false), store, _folder: folder });
     let metrics = Arc::new(Metrics::new("test").expect("declared rightly"));
     let sender = Sender { name: None, address: EmailAddress::parse("login@acme.example").expect("valid") };
     Back {
@@ -174,6 +188,12 @@ async fn a_code_that_dies_on_the_way_to_the_relay_is_not_mailed() {
     let back = back(Weather::RelayIsFar, &mut Health::default());
     assert_eq!(process(&back, &event(), 1).await, Outcome::Expired { after: Reason::None });
     assert!(back.metrics.expose().contains("authpost_delivery_seconds_count 0"));
+}
+
+#[tokio::test]
+async fn a_lost_reply_costs_a_moment_and_not_a_term() {
+    let back = back(Weather::ReplyIsLost, &mut Health::default());
+    assert!(matches!(process(&back, &event(), 1).await, Outcome::Sent { .. }));
 }
 
 #[tokio::test]
