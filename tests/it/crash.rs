@@ -35,7 +35,7 @@ impl World {
         }
     }
 
-    /// The environment of a program in this world, with timeouts of tenths of seconds.
+    /// The environment of a program in this world, with timeouts of seconds and less.
     pub fn env(&self) -> Vec<(&'static str, String)> {
         vec![
             ("WORKOS_WEBHOOK_SECRET", SECRET.to_owned()),
@@ -44,8 +44,8 @@ impl World {
             ("AUTHPOST_WORKOS_RATE", "0".to_owned()),
             ("AUTHPOST_WORKOS_TIMEOUT", "1 s".to_owned()),
             ("SMTP_URL", format!("smtp://{}?tls=none", self.inbox.address())),
-            ("AUTHPOST_SMTP_CONNECT_TIMEOUT", "200 ms".to_owned()),
-            ("AUTHPOST_SMTP_COMMAND_TIMEOUT", "200 ms".to_owned()),
+            ("AUTHPOST_SMTP_CONNECT_TIMEOUT", "500 ms".to_owned()),
+            ("AUTHPOST_SMTP_COMMAND_TIMEOUT", "500 ms".to_owned()),
             ("AUTHPOST_SMTP_TIMEOUT", "2 s".to_owned()),
             ("MAIL_FROM", "Acme <login@acme.example>".to_owned()),
             ("AUTHPOST_CONCURRENCY", "8".to_owned()),

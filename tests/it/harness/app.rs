@@ -157,19 +157,16 @@ fn process() -> Process {
     Process { admin_listen, log: LogFormat::Text, log_levels: String::new(), grace: Duration::from_secs(20), extra_ca: None }
 }
 
-/// Settings with short timeouts, so that a stalled dependency costs a test tenths of a second.
+/// Settings with short timeouts, so that a stalled dependency costs a test a second or two, and long enough that a busy
+/// machine does not look like a stalled one.
 fn worker(api_url: &str, smtp_url: &str) -> Worker {
     Worker {
         api_key: SecretString::from(API_KEY.to_owned()),
         api_url: api_url.parse().expect("a URL"),
-        workos_timeout: Duration::from_millis(500),
+        workos_timeout: Duration::from_secs(1),
         workos_rate: 0,
         relay: RelayUrl::parse(&SecretString::from(smtp_url.to_owned())).expect("a relay"),
-        smtp_timeouts: Timeouts {
-            connect: Duration::from_millis(500),
-            command: Duration::from_millis(500),
-            last: Duration::from_millis(500),
-        },
+        smtp_timeouts: Timeouts { connect: Duration::from_secs(1), command: Duration::from_secs(1), last: Duration::from_secs(2) },
         hello: "authpost.test".to_owned(),
         sender: Sender { name: Some("Acme".to_owned()), address: EmailAddress::parse("login@acme.example").expect("valid") },
         app_name: "Acme".to_owned(),
