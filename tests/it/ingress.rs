@@ -5,7 +5,7 @@ use shared::webhook::sign;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::harness::{
-    App,
+    App, PATIENCE,
     app::{SECRET, Setup},
     eventually, in_time,
     raw_http::{self, status},
@@ -153,7 +153,10 @@ async fn a_body_that_does_not_come_is_a_408() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_is_a_503_that_says_when_to_come_back() {
-    let mut setup = Setup::embedded().worker(|worker| worker.concurrency = 1);
+    let mut setup = Setup::embedded().worker(|worker| {
+        worker.concurrency = 1;
+        worker.smtp_timeouts.command = PATIENCE;
+    });
     setup.queue_max = 3;
     let app = setup.start().await;
     app.inbox.order(sandbox::inbox::Step::Mail, sandbox::inbox::Misdeed::Stall);
@@ -164,10 +167,9 @@ async fn a_full_queue_is_a_503_that_says_when_to_come_back() {
     let refused = app.post(&made[3]).await;
     assert_eq!((refused.status, refused.retry_after.as_deref()), (503, Some("5")), "{}", refused.body);
     assert_eq!(app.exposition().webhooks("unavailable"), 1);
+    eventually("the relay holds the worker", async || (app.inbox.open_orders() == 0).then_some(())).await;
+    app.inbox.hang_up().await;
     // Room comes with the first mail; WorkOS would have tried again by then.
-    app.advance(3);
-    app.mails(2).await;
-    app.advance(10);
     eventually("the front takes it", async || (app.post(&made[3]).await.status == 200).then_some(())).await;
     app.mails(4).await;
     app.finish().await;
