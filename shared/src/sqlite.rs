@@ -246,6 +246,19 @@ mod tests {
         assert_eq!(count, 0);
     }
 
+    #[tokio::test]
+    async fn a_commit_is_an_fsync() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path()).expect("opens");
+        let read = |c: &Connection| {
+            let journal: String = c.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+            let synchronous: i64 = c.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+            Ok((journal, synchronous))
+        };
+        // 2 is FULL: with it, and not with NORMAL, a commit in WAL mode survives a loss of power (sqlite.org/pragma.html).
+        assert_eq!(store.run(read).await, Ok(("wal".to_owned(), 2)));
+    }
+
     #[test]
     fn a_second_process_is_kept_out() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -128,7 +128,7 @@ pub struct Worker {
     /// While Redis is away: "hold" the events, or "send" after 20 s on this process's own memory
     #[arg(long, env = "AUTHPOST_REDIS_OUTAGE", default_value = "hold", value_name = "WHAT")]
     pub redis_outage: String,
-    /// When nobody can know whether a mail is out: "resend" it once, or "dead-letter" the event
+    /// When nobody can know whether a mail is out: "resend" it under its Message-ID, or "dead-letter" the event
     #[arg(long, env = "AUTHPOST_ON_AMBIGUITY", default_value = "resend", value_name = "WHAT")]
     pub on_ambiguity: String,
 }

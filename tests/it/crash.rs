@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use shared::clock::{Clock as _, SystemClock};
 
 use crate::harness::{
-    app::{API_KEY, SECRET, delete_queues, free_port, fresh_prefix},
+    app::{API_KEY, SECRET, delete_queues, free_port, fresh_prefix, queues_are_empty},
     eventually, in_time,
     program::Program,
     services::Services,
@@ -160,7 +160,7 @@ async fn distributed_another_worker_takes_over_what_a_killed_one_held() {
     worker.ended().await;
     let worker = Program::start("worker", &env, &world.log()).await;
     eventually("everybody has a mail", async || accepted.iter().all(|made| world.copies(made) >= 1).then_some(())).await;
-    eventually("all have ended", async || is_empty(&worker).await.then_some(())).await;
+    eventually("all have ended", async || all_have_ended(&worker, services.amqp_url(), &prefix).await.then_some(())).await;
     let copies: usize = accepted.iter().map(|made| world.copies(made)).sum();
     let distinct: std::collections::BTreeSet<_> = message_ids(&world).into_iter().collect();
     assert_eq!(distinct.len(), 20, "a second copy bears the first one's Message-ID");
@@ -172,11 +172,10 @@ async fn distributed_another_worker_takes_over_what_a_killed_one_held() {
     delete_queues(services.amqp_url(), &prefix).await;
 }
 
-/// Whether nothing waits and nothing is in hand, twice in a row of looks that the process itself made.
-async fn is_empty(worker: &Program) -> bool {
-    let exposition = worker.exposition().await;
-    let waits = |part: &str| exposition.count(&format!("authpost_queue_depth{{queue=\"{part}\"}}"));
-    exposition.count("authpost_in_flight") == 0 && waits("work") == 0 && waits("retry") == 0 && exposition.outcomes("sent") > 0
+/// Whether nothing is ready at the broker and nothing in the worker's hands, looked at from both sides: a message on its
+/// way from one to the other is seen by one of the three looks.
+async fn all_have_ended(worker: &Program, url: &str, prefix: &str) -> bool {
+    queues_are_empty(url, prefix).await && worker.exposition().await.count("authpost_in_flight") == 0 && queues_are_empty(url, prefix).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

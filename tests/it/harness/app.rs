@@ -7,7 +7,10 @@ use authpost::{
     service,
 };
 use jiff::{SignedDuration, Timestamp};
-use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use lapin::{
+    options::{ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions},
+    types::FieldTable,
+};
 use sandbox::{
     clock::ManualClock,
     inbox::{Inbox, Manners},
@@ -238,7 +241,20 @@ impl App {
     }
 
     pub async fn is_ready(&self) {
-        eventually("ready", async || (super::raw_http::get(self.admin, "/readyz").await.0 == 200).then_some(())).await;
+        let mut last = String::new();
+        let mut looks = tokio::time::interval(Duration::from_millis(50));
+        let becoming = async {
+            loop {
+                looks.tick().await;
+                let (status, body) = super::raw_http::get(self.admin, "/readyz").await;
+                last = body;
+                if status == 200 {
+                    return;
+                }
+            }
+        };
+        // Who waits in vain wants to know for what.
+        assert!(tokio::time::timeout(super::PATIENCE, becoming).await.is_ok(), "never ready: {last}");
     }
 
     /// Everything accepted has ended; nothing waits; the process ends cleanly; every ordered misdeed was committed.
@@ -276,14 +292,31 @@ impl App {
     }
 }
 
+/// Whether a test's queues, but for the dead letters, hold nothing that is ready: asked of the broker itself.
+pub async fn queues_are_empty(url: &str, prefix: &str) -> bool {
+    let connection = lapin::Connection::connect(url, lapin::ConnectionProperties::default()).await.expect("connects");
+    let channel = connection.create_channel().await.expect("a channel");
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
+    let mut ready = 0;
+    for queue in waiting_queues(prefix) {
+        ready += channel.queue_declare(queue.into(), options, FieldTable::default()).await.expect("declared").message_count();
+    }
+    connection.close(200, "bye".into()).await.expect("closed");
+    ready == 0
+}
+
+fn waiting_queues(prefix: &str) -> Vec<String> {
+    let names = Names::new(prefix, 1);
+    let retries = STAGES.into_iter().map(|stage| names.retry(stage));
+    [names.work(), names.unrouted()].into_iter().chain(retries).collect()
+}
+
 /// Takes a test's queues off the broker; messages left in any but the dead letters' fail the test.
 pub async fn delete_queues(url: &str, prefix: &str) {
     let names = Names::new(prefix, 1);
     let connection = lapin::Connection::connect(url, lapin::ConnectionProperties::default()).await.expect("connects");
     let channel = connection.create_channel().await.expect("a channel");
-    let mut waiting = vec![names.work(), names.unrouted()];
-    waiting.extend(STAGES.into_iter().map(|stage| names.retry(stage)));
-    for queue in waiting {
+    for queue in waiting_queues(prefix) {
         let left = channel.queue_delete(queue.clone().into(), QueueDeleteOptions::default()).await.expect("deleted");
         assert_eq!(left, 0, "messages were left in {queue}");
     }

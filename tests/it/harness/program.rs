@@ -31,10 +31,11 @@ pub fn run(args: &[&str], env: &[(&str, &str)]) -> Output {
     command(args).envs(env.iter().copied()).output().expect("runs")
 }
 
-/// A loopback port that was free a moment ago, below the range that outgoing connections use.
+/// A loopback port that was free a moment ago, below the range that outgoing connections use and above the one that
+/// `scripts/services` takes its ports from.
 fn port() -> u16 {
-    let unlike = usize::try_from(ulid::Ulid::generate().random() % 12_000).expect("small");
-    let candidates = (0..12_000).map(|offset| 20_000 + u16::try_from((unlike + offset) % 12_000).expect("small"));
+    let unlike = usize::try_from(ulid::Ulid::generate().random() % 6_000).expect("small");
+    let candidates = (0..6_000).map(|offset| 26_000 + u16::try_from((unlike + offset) % 6_000).expect("small"));
     candidates.into_iter().find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 

@@ -8,7 +8,6 @@ use std::path::Path;
 use jiff::Timestamp;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
 use shared::{
-    address::EmailAddress,
     fault::{Fault, Reason},
     ids::EventId,
     login_code::{Code, LoginCode},
@@ -150,11 +149,6 @@ impl Templates {
                 .map_err(|_| Fault::permanent(Reason::RenderFailed, format!("the template {name} failed")))
         };
         Ok(Content { subject: render(SUBJECT)?.trim().to_owned(), text: render(TEXT)?, html: render(HTML)? })
-    }
-
-    /// Who the mails are from.
-    pub fn sender(&self) -> &EmailAddress {
-        &self.sender.address
     }
 }
 

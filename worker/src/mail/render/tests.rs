@@ -1,5 +1,7 @@
 //! Mails as a reader gets them.
 
+use shared::address::EmailAddress;
+
 use super::*;
 
 fn sender() -> Sender {
