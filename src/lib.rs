@@ -6,6 +6,7 @@
 
 pub mod cmd;
 pub mod config;
+mod descriptors;
 pub mod service;
 pub mod wiring;
 

@@ -20,6 +20,7 @@ use worker::Back;
 use crate::{
     VERSION,
     config::settings::{Distributed, Engine, Ingress, Process, Worker},
+    descriptors,
     wiring::{self, BackEnd, Surroundings},
 };
 
@@ -94,7 +95,12 @@ async fn start(
     let admin_listener = bind(process.admin_listen, "AUTHPOST_ADMIN_LISTEN").await?;
     let admin = admin_listener.local_addr()?;
     let public = match front {
-        Some((settings, publish)) => Some(start_front(settings, publish, process, around, &mut health, &mut tasks).await?),
+        Some((settings, publish)) => {
+            let tasks_beside = back.as_ref().map_or(0, |(worker, _)| usize::from(worker.concurrency));
+            let connections = descriptors::connections(settings.max_connections, tasks_beside);
+            let limits = Limits { connections, drain: process.grace };
+            Some(start_front((settings, publish), limits, around, &mut health, &mut tasks).await?)
+        }
         None => None,
     };
     if let Some((settings, back_end)) = back {
@@ -121,9 +127,8 @@ async fn bind(address: SocketAddr, variable: &str) -> anyhow::Result<TcpListener
 }
 
 async fn start_front(
-    settings: &Ingress,
-    publish: Arc<dyn Publish>,
-    process: &Process,
+    (settings, publish): (&Ingress, Arc<dyn Publish>),
+    limits: Limits,
     around: &Surroundings,
     health: &mut Health,
     tasks: &mut Tasks,
@@ -135,8 +140,7 @@ async fn start_front(
         let ready = queue.ready();
         async move { ready }
     });
-    let front = Front { publish, keys: settings.keys.clone(), clock: Arc::clone(&around.clock), metrics: Arc::clone(&around.metrics) };
-    let limits = Limits { connections: settings.max_connections, drain: process.grace };
+    let front = Front::new(publish, settings.keys.clone(), Arc::clone(&around.clock), Arc::clone(&around.metrics));
     let heartbeat = health.heartbeat("ingress");
     tasks.spawn("ingress", ingress::run(listener, Arc::new(front), limits, heartbeat, around.stop.clone()));
     tracing::info!(%address, "webhooks are taken at /v1/workos_webhook/");

@@ -16,7 +16,7 @@ use shared::{
     retry::Chance,
     sqlite::Store,
     tls,
-    workos::{self, Workos},
+    workos::{self, Workos, WorkosClock},
 };
 use tokio_util::sync::CancellationToken;
 use worker::{Back, Manner, Pause, mail::render::Templates, mail::smtp::SmtpMailer};
@@ -116,8 +116,9 @@ pub fn back(
         timeout: worker.workos_timeout,
         rate: worker.workos_rate,
     };
+    let clock = Arc::new(WorkosClock::new(clock, Arc::clone(&metrics)));
     let codes = Workos::new(api, &tls, Arc::clone(&clock), Arc::clone(&metrics))?;
-    let smtp = worker.relay.clone().with(worker.hello.clone(), tls, process.extra_ca.clone(), worker.smtp_timeouts);
+    let smtp = worker.relay.clone().with(worker.hello.clone(), tls, worker.smtp_timeouts);
     let mailer = SmtpMailer::new(smtp, usize::from(worker.concurrency), Arc::clone(&metrics))?;
     let templates = Templates::load(worker.template_dir.as_deref(), &worker.app_name, worker.sender.clone())?;
     Ok(Back {

@@ -11,9 +11,10 @@ use std::{sync::Arc, time::Duration};
 use shared::{
     clock::Clock,
     health::Heartbeat,
-    http::{self, Limits},
+    http::{self, Bodies, Limits},
     metrics::Metrics,
     queue::Publish,
+    telemetry::Seldom,
     webhook::WebhookKeys,
 };
 use tokio::{net::TcpListener, time::interval};
@@ -24,14 +25,20 @@ const PULSE: Duration = Duration::from_secs(5);
 
 /// All that the front uses.
 pub struct Front {
-    /// Where events go.
-    pub publish: Arc<dyn Publish>,
-    /// The secrets a delivery may be signed with.
-    pub keys: WebhookKeys,
-    /// The time of day.
-    pub clock: Arc<dyn Clock>,
-    /// Where requests are counted.
-    pub metrics: Arc<Metrics>,
+    publish: Arc<dyn Publish>,
+    keys: WebhookKeys,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    bodies: Bodies,
+    refusals: Seldom,
+    outages: Seldom,
+}
+
+impl Front {
+    /// A front for deliveries signed with one of `keys`.
+    pub fn new(publish: Arc<dyn Publish>, keys: WebhookKeys, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+        Self { publish, keys, clock, metrics, bodies: webhook::bodies(), refusals: Seldom::default(), outages: Seldom::default() }
+    }
 }
 
 /// Serves on `listener` until `stop`, then finishes open requests.

@@ -9,13 +9,14 @@ use bytes::Bytes;
 use hyper::{
     Request, StatusCode,
     body::Incoming,
-    header::{CONNECTION, HeaderValue, RETRY_AFTER},
+    header::{HeaderValue, RETRY_AFTER},
     http::request::Parts,
 };
 use serde_json::json;
 use shared::{
+    failpoint::{self, Point},
     fault::Fault,
-    http::{Answer, BodyError, json, problem, read_body},
+    http::{Answer, Bodies, BodyError, closing, json, problem},
     metrics::labels::{Success, Webhook},
     payload::{Unreadable, VerifiedEvent},
     webhook::{Rejection, SIGNATURE_HEADER, SignedDelivery},
@@ -29,6 +30,14 @@ const MAX_BODY: usize = 256 * 1024;
 
 /// Longest wait for a body.
 const BODY: Duration = Duration::from_secs(10);
+
+/// Bodies of more than 16 KiB read at once: 16 MiB.
+const LARGE_AT_ONCE: usize = 64;
+
+/// How bodies are read.
+pub(crate) fn bodies() -> Bodies {
+    Bodies::new(MAX_BODY, BODY, LARGE_AT_ONCE)
+}
 
 /// Longest wait for the queue, whatever its adapter promises. WorkOS does not say how long it waits for an answer; a
 /// few seconds is common.
@@ -57,7 +66,7 @@ enum Refused {
 pub(crate) async fn accept(front: Arc<Front>, request: Request<Incoming>) -> Answer {
     let begun = Instant::now();
     let (head, body) = request.into_parts();
-    let body = match read_body(body, MAX_BODY, BODY).await {
+    let body = match front.bodies.read(body).await {
         Ok(body) => body,
         Err(error) => return conclude(&front, Err(Refused::Body(error)), begun),
     };
@@ -75,7 +84,7 @@ fn conclude(front: &Front, ending: Result<Accepted, Refused>, begun: Instant) ->
     match ending {
         Ok(Accepted::Stored) => json(StatusCode::OK, &json!({ "status": "accepted" })),
         Ok(Accepted::NotMailed) => json(StatusCode::OK, &json!({ "status": "ignored" })),
-        Err(refused) => refuse(&refused),
+        Err(refused) => refuse(front, &refused),
     }
 }
 
@@ -93,6 +102,7 @@ async fn take_in(front: &Front, head: &Parts, body: Bytes) -> Result<Accepted, R
     };
     let event = event.with_traceparent(head.headers.get("traceparent").and_then(|value| value.to_str().ok()));
     store(front, &event).await.map_err(Refused::Queue)?;
+    failpoint::reach(Point::AfterStore);
     tracing::info!(event_id = %event.event_id, magic_auth_id = %event.object_id, "accepted");
     Ok(Accepted::Stored)
 }
@@ -117,18 +127,24 @@ fn label(ending: &Result<Accepted, Refused>) -> Webhook {
         Err(Refused::Signature(Rejection::Forged)) => Webhook::Forged,
         Err(Refused::Signature(Rejection::Stale)) => Webhook::Stale,
         Err(Refused::Event(_)) => Webhook::Unreadable,
-        Err(Refused::Queue(_)) => Webhook::Unavailable,
+        Err(Refused::Queue(_) | Refused::Body(BodyError::Crowded)) => Webhook::Unavailable,
     }
 }
 
-/// One warning and one answer a refusal. All signature refusals read alike from outside.
-fn refuse(refused: &Refused) -> Answer {
+/// One answer a refusal, and a warning now and then. All signature refusals read alike from outside. Where the rest of a
+/// body is not wanted, the connection is closed.
+fn refuse(front: &Front, refused: &Refused) -> Answer {
     match refused {
         Refused::Body(BodyError::TooLarge) => closing(problem(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is over 256 KiB.")),
         Refused::Body(BodyError::TooSlow) => closing(problem(StatusCode::REQUEST_TIMEOUT, "too_slow", "The body did not arrive in time.")),
         Refused::Body(BodyError::BrokenOff) => closing(problem(StatusCode::BAD_REQUEST, "broken_off", "The body broke off.")),
+        Refused::Body(BodyError::Crowded) => {
+            closing(come_back(problem(StatusCode::SERVICE_UNAVAILABLE, "crowded", "Too many large bodies at once. Send it again.")))
+        }
         Refused::Signature(rejection) => {
-            tracing::warn!(%rejection, "a delivery was refused");
+            if let Some(unsaid) = front.refusals.speak() {
+                tracing::warn!(%rejection, unsaid, "a delivery was refused");
+            }
             problem(StatusCode::UNAUTHORIZED, "signature", "The WorkOS-Signature header is missing, wrong, or too old.")
         }
         Refused::Event(unreadable) => {
@@ -136,16 +152,15 @@ fn refuse(refused: &Refused) -> Answer {
             problem(StatusCode::BAD_REQUEST, "unreadable", "The signature is good, but the body is not a WorkOS event.")
         }
         Refused::Queue(fault) => {
-            tracing::warn!(%fault, "an event could not be stored; its sender was asked to come back");
-            let mut answer = problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The event could not be stored. Send it again.");
-            answer.headers_mut().insert(RETRY_AFTER, COME_BACK);
-            answer
+            if let Some(unsaid) = front.outages.speak() {
+                tracing::warn!(%fault, unsaid, "an event could not be stored; its sender was asked to come back");
+            }
+            come_back(problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The event could not be stored. Send it again."))
         }
     }
 }
 
-/// The rest of such a body is not wanted on this connection.
-fn closing(mut answer: Answer) -> Answer {
-    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+fn come_back(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(RETRY_AFTER, COME_BACK);
     answer
 }

@@ -5,5 +5,6 @@
 
 pub mod clock;
 pub mod inbox;
+pub mod proxy;
 pub mod readable;
 pub mod workos;

@@ -3,13 +3,15 @@
 //! A permit is taken before `accept`, so that a full process leaves the waiting to the kernel's backlog instead of
 //! accepting what it cannot serve. Running out of file descriptors pauses the loop; it never ends it.
 
+mod body;
+
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::{
     Request, Response, StatusCode,
-    body::{Body as _, Incoming},
+    body::Incoming,
     header::{self, HeaderValue},
     server::conn::http1,
     service::service_fn,
@@ -24,6 +26,9 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
+
+pub use self::body::{Bodies, BodyError};
+use crate::telemetry::Seldom;
 
 /// Longest pause after an accept error. Errors here mean that the process or the machine is out of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -62,6 +67,7 @@ where
     let permits = Arc::new(Semaphore::new(limits.connections));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
+    let refusals = Seldom::default();
     loop {
         // Only `close` fails an acquire, and nobody closes this semaphore.
         let permit = tokio::select! {
@@ -76,7 +82,9 @@ where
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                if let Some(unsaid) = refusals.speak() {
+                    tracing::warn!(%error, unsaid, "a connection could not be accepted");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -107,9 +115,16 @@ where
     H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
-    let service = service_fn(move |request| {
-        let answer = handler(request);
-        async move { Ok::<_, Infallible>(answer.await) }
+    let service = service_fn(move |request: Request<Incoming>| {
+        let framing = Framing::of(&request);
+        let answer = (framing != Framing::Contradictory).then(|| handler(request));
+        async move {
+            let answer = match answer {
+                Some(answer) => answer.await,
+                None => problem(StatusCode::BAD_REQUEST, "framing", "The request gives its length in two ways."),
+            };
+            Ok::<_, Infallible>(if framing == Framing::Length { answer } else { closing(answer) })
+        }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
@@ -119,38 +134,38 @@ where
         .serve_connection(TokioIo::new(stream), service)
 }
 
+/// How a request says where its body ends. A proxy in front that reads this differently from us would take a part of one
+/// sender's body for the next one's request (request smuggling; RFC 9112, 11.2). WorkOS gives a length, so anything
+/// else costs its sender the connection, and with it what might have been smuggled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    Length,
+    Chunked,
+    Contradictory,
+}
+
+impl Framing {
+    fn of(request: &Request<Incoming>) -> Self {
+        let has = |name| request.headers().contains_key(name);
+        match (has(header::TRANSFER_ENCODING), has(header::CONTENT_LENGTH)) {
+            (false, _) => Self::Length,
+            (true, false) => Self::Chunked,
+            (true, true) => Self::Contradictory,
+        }
+    }
+}
+
+/// The same answer, and no more requests on its connection.
+pub fn closing(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
 struct OnDrop<F: Fn()>(F);
 
 impl<F: Fn()> Drop for OnDrop<F> {
     fn drop(&mut self) {
         (self.0)();
-    }
-}
-
-/// Why a body could not be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BodyError {
-    /// More than the limit, declared or sent.
-    #[error("larger than the limit")]
-    TooLarge,
-    /// Not complete in time.
-    #[error("not complete in time")]
-    TooSlow,
-    /// The sender hung up, or sent something that is no body.
-    #[error("broken off")]
-    BrokenOff,
-}
-
-/// Reads a whole body of at most `limit` bytes within `patience`.
-pub async fn read_body(body: Incoming, limit: usize, patience: Duration) -> Result<Bytes, BodyError> {
-    if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
-        return Err(BodyError::TooLarge);
-    }
-    match tokio::time::timeout(patience, Limited::new(body, limit).collect()).await {
-        Err(_) => Err(BodyError::TooSlow),
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
-        Ok(Err(_)) => Err(BodyError::BrokenOff),
     }
 }
 

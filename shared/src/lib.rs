@@ -7,13 +7,14 @@
 //! [`retry`].
 //!
 //! Pure, no IO: `address`, `clock`, `event`, `fault`, `ids`, `login_code`, `payload`, `retry`, `webhook`.
-//! Ports with their adapters beside them: `dedupe`, `queue`, `workos`. The kit: `health`, `http`, `metrics`, `sqlite`,
+//! Ports with their adapters beside them: `dedupe`, `queue`, `workos`. The kit: `failpoint`, `health`, `http`, `metrics`, `sqlite`,
 //! `tasks`, `telemetry`, `tls`.
 
 pub mod address;
 pub mod clock;
 pub mod dedupe;
 pub mod event;
+pub mod failpoint;
 pub mod fault;
 pub mod health;
 pub mod http;

@@ -13,6 +13,7 @@ use crate::{
         read_ingress, read_serve, read_worker,
         settings::Process,
     },
+    descriptors,
     service::{self, Service},
 };
 
@@ -50,6 +51,7 @@ fn until_stopped(role: &'static str, process: &Process, starting: impl Future<Ou
     if let Err(why) = start_logging(process.log, &process.log_levels) {
         return wrong_use(&why);
     }
+    descriptors::raise();
     block_on(async {
         tracing::info!(version = VERSION, role, "starting");
         let service = starting.await?;

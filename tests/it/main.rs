@@ -10,6 +10,7 @@ mod crash;
 mod dead_letters;
 mod duplicates;
 mod expiry;
+mod fuzzed;
 mod harness;
 mod ingress;
 mod journey;

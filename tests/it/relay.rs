@@ -49,12 +49,12 @@ async fn inbox(manners: Manners) -> Inbox {
     Inbox::start(free_port().await, manners, clock).expect("starts")
 }
 
-fn mailer(url: &str, extra_ca: Option<Vec<u8>>) -> SmtpMailer {
+fn mailer(url: &str, extra_ca: Option<&[u8]>) -> SmtpMailer {
     let step = PATIENCE / 60;
     let timeouts = Timeouts { connect: step, command: step, last: step };
     let relay = RelayUrl::parse(&SecretString::from(url.to_owned())).expect("a relay");
-    let client = tls::client(extra_ca.as_deref()).expect("a configuration");
-    let settings = relay.with("authpost.test".to_owned(), client, extra_ca, timeouts);
+    let client = tls::client(extra_ca).expect("a configuration");
+    let settings = relay.with("authpost.test".to_owned(), client, timeouts);
     SmtpMailer::new(settings, 4, Arc::new(Metrics::new("test").expect("declared rightly"))).expect("a pool")
 }
 
@@ -91,7 +91,7 @@ async fn tls_from_the_first_byte() {
     let (ca, acceptor) = authority();
     let inbox = inbox(Manners { implicit_tls: Some(acceptor), ..Manners::default() }).await;
     let port = inbox.address().port();
-    let accepted = send(&mailer(&format!("smtps://localhost:{port}"), Some(ca))).await.expect("sent");
+    let accepted = send(&mailer(&format!("smtps://localhost:{port}"), Some(&ca))).await.expect("sent");
     assert_eq!(accepted.receipt, "SANDBOX");
     assert_eq!(readable::read(&inbox.mails()[0].raw).expect("a mail").code(), Some("123456"));
     let distrusted = send(&mailer(&format!("smtps://localhost:{port}"), None)).await;
@@ -103,12 +103,26 @@ async fn starttls_is_required_and_used() {
     let (ca, acceptor) = authority();
     let offers = inbox(Manners { starttls: Some(acceptor), ..Manners::default() }).await;
     let url = format!("smtp://localhost:{}", offers.address().port());
-    send(&mailer(&url, Some(ca.clone()))).await.expect("sent");
+    send(&mailer(&url, Some(&ca))).await.expect("sent");
     assert!(refused_us(send(&mailer(&url, None)).await).contains("certificate"));
     let does_not = inbox(Manners::default()).await;
-    let stripped = send(&mailer(&format!("smtp://localhost:{}", does_not.address().port()), Some(ca))).await;
+    let stripped = send(&mailer(&format!("smtp://localhost:{}", does_not.address().port()), Some(&ca))).await;
     assert!(refused_us(stripped).contains("STARTTLS"));
     assert_eq!(does_not.count(), 0, "no mail goes over an open connection");
+}
+
+/// What a man in the middle adds to the relay's "go ahead" would otherwise be read as its first answers under TLS.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_ahead_of_tls_is_not_believed() {
+    let (ca, acceptor) = authority();
+    let inbox = inbox(Manners { starttls: Some(acceptor), ..Manners::default() }).await;
+    let mailer = mailer(&format!("smtp://localhost:{}", inbox.address().port()), Some(&ca));
+    inbox.order(Step::StartTls, Misdeed::Say("220 go ahead\r\n220 hi\r\n250 ok"));
+    assert!(refused_us(send(&mailer).await).contains("in the relay's name"));
+    inbox.order(Step::StartTls, Misdeed::Say("454 4.7.0 not now"));
+    let later = send(&mailer).await.expect_err("not now");
+    assert!(matches!(later, SendError::NotSent(Fault { reason: Reason::RelayDeferred, .. })), "{later:?}");
+    send(&mailer).await.expect("sent");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,8 +131,8 @@ async fn a_password_is_tried_and_its_refusal_is_ours_to_mend() {
     let login = Some(("user".to_owned(), "p@ss/word".to_owned()));
     let inbox = inbox(Manners { implicit_tls: Some(acceptor), login, ..Manners::default() }).await;
     let port = inbox.address().port();
-    send(&mailer(&format!("smtps://user:p%40ss%2Fword@localhost:{port}"), Some(ca.clone()))).await.expect("sent");
-    let detail = refused_us(send(&mailer(&format!("smtps://user:wrong@localhost:{port}"), Some(ca))).await);
+    send(&mailer(&format!("smtps://user:p%40ss%2Fword@localhost:{port}"), Some(&ca))).await.expect("sent");
+    let detail = refused_us(send(&mailer(&format!("smtps://user:wrong@localhost:{port}"), Some(&ca))).await);
     assert!(detail.contains("535") && !detail.contains("wrong"), "{detail}");
 }
 

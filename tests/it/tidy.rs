@@ -43,7 +43,8 @@ fn every_source_file_says_what_it_is_for_and_stays_short() {
 
 #[test]
 fn every_crate_opts_into_the_workspace_lints() {
-    for manifest in files("Cargo.toml") {
+    // The fuzz targets are a workspace of their own, and their macro is not ours to lint.
+    for manifest in files("Cargo.toml").into_iter().filter(|manifest| !manifest.ends_with("fuzz/Cargo.toml")) {
         assert!(read(&manifest).contains("[lints]\nworkspace = true"), "{}", manifest.display());
     }
 }

@@ -7,6 +7,7 @@ use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use shared::{
+    clock::Clock as _,
     event::QueuedEvent,
     fault::{Fault, Reason},
     queue::{Consume, Delivery},

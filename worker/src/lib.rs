@@ -11,7 +11,13 @@ pub mod process;
 
 use std::{sync::Arc, time::Duration};
 
-use shared::{clock::Clock, dedupe::DedupeStore, health::Heartbeat, metrics::Metrics, retry::Chance, workos::CodeSource};
+use shared::{
+    dedupe::DedupeStore,
+    health::Heartbeat,
+    metrics::Metrics,
+    retry::Chance,
+    workos::{CodeSource, WorkosClock},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::mail::{Mailer, render::Templates};
@@ -49,8 +55,8 @@ pub struct Back {
     pub mailer: Arc<dyn Mailer>,
     /// What mails look like.
     pub templates: Templates,
-    /// The time of day.
-    pub clock: Arc<dyn Clock>,
+    /// The time of day, as WorkOS has it.
+    pub clock: Arc<WorkosClock>,
     /// Jitter.
     pub chance: Chance,
     /// Where everything is counted.

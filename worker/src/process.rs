@@ -6,8 +6,10 @@
 use std::time::Duration;
 
 use shared::{
+    clock::Clock as _,
     dedupe::{Claim, Completion, Lease, Owner, Past, Sending},
     event::{EventKind, QueuedEvent},
+    failpoint::{self, Point},
     fault::{Fault, Reason},
     metrics::labels::{ClaimResult, ClaimStep, Success},
     retry::Policy,
@@ -22,7 +24,7 @@ use crate::{
 
 /// Turns one queued event into at most one mail.
 pub async fn process(back: &Back, event: &QueuedEvent, attempt: u32) -> Outcome {
-    if back.clock.now() >= event.expires_at {
+    if has_died(back, event) {
         return Outcome::Expired { after: Reason::None };
     }
     let lease = match claim(back, event).await {
@@ -35,6 +37,7 @@ pub async fn process(back: &Back, event: &QueuedEvent, attempt: u32) -> Outcome 
         }
         Err(fault) => return Outcome::later(fault, Duration::ZERO, circumstances(back, event, attempt)),
     };
+    failpoint::reach(Point::AfterClaim);
     if is_for_a_person(back, lease.past()) {
         release(back, lease).await;
         return Outcome::Dead { fault: Fault::permanent(Reason::Ambiguous, "a mail may be out already, and is not sent again") };
@@ -49,6 +52,7 @@ pub async fn process(back: &Back, event: &QueuedEvent, attempt: u32) -> Outcome 
             };
         }
     };
+    failpoint::reach(Point::AfterFetch);
     match announce(back, lease).await {
         Ok(Some(sending)) => hand_over(back, event, attempt, sending, relay, &mail).await,
         Ok(None) => {
@@ -58,6 +62,11 @@ pub async fn process(back: &Back, event: &QueuedEvent, attempt: u32) -> Outcome 
         }
         Err(fault) => Outcome::after(fault, circumstances(back, event, attempt)),
     }
+}
+
+/// A clock that was never compared with WorkOS's may be wrong by more than a code's life: then WorkOS is asked first.
+fn has_died(back: &Back, event: &QueuedEvent) -> bool {
+    back.clock.is_compared() && back.clock.now() >= event.expires_at
 }
 
 fn circumstances(back: &Back, event: &QueuedEvent, attempt: u32) -> Circumstances {
@@ -138,10 +147,13 @@ async fn prepare(back: &Back, event: &QueuedEvent) -> Result<(Mail, Box<dyn Rela
 
 /// Speaks to the relay. From here on, what matters is whether the relay may have the mail.
 async fn hand_over(back: &Back, event: &QueuedEvent, attempt: u32, sending: Sending, relay: Box<dyn Relay>, mail: &Mail) -> Outcome {
+    failpoint::reach(Point::BeforeMail);
     match relay.send(mail).await {
         Ok(accepted) => {
+            failpoint::reach(Point::AfterRelay);
             back.metrics.sent(event.created_at, back.clock.now());
             record(back, &sending, &accepted.receipt).await;
+            failpoint::reach(Point::AfterRecord);
             Outcome::Sent { receipt: accepted.receipt }
         }
         Err(SendError::NotSent(fault)) => {

@@ -30,6 +30,8 @@ pub enum Step {
     Greeting,
     /// EHLO.
     Ehlo,
+    /// STARTTLS.
+    StartTls,
     /// AUTH.
     Auth,
     /// MAIL FROM.

@@ -72,6 +72,7 @@ async fn obey(wire: &mut Wire, shared: &Shared, envelope: &mut Envelope, line: &
     let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
     let step = match verb.as_str() {
         "EHLO" | "HELO" => Some(Step::Ehlo),
+        "STARTTLS" => Some(Step::StartTls),
         "AUTH" => Some(Step::Auth),
         "MAIL" => Some(Step::Mail),
         "RCPT" => Some(Step::Rcpt),

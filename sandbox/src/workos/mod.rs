@@ -9,13 +9,13 @@ use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use hyper::{
     Method, Request, StatusCode,
     body::Incoming,
-    header::{AUTHORIZATION, HeaderName, HeaderValue},
+    header::{AUTHORIZATION, DATE, HeaderName, HeaderValue},
 };
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -111,7 +111,7 @@ impl StandIn {
             Arc::new(Shared { key, clock, codes: Mutex::default(), instead: Mutex::default(), reads: watch::Sender::new(Vec::new()) });
         let handler = {
             let shared = Arc::clone(&shared);
-            move |request| answer(Arc::clone(&shared), request)
+            move |request| dated(Arc::clone(&shared), request)
         };
         let limits = Limits { connections: 4096, drain: Duration::ZERO };
         let serving = http::serve(listener, limits, CancellationToken::new(), Arc::new(|_| {}), handler);
@@ -173,6 +173,16 @@ impl StandIn {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Every answer says what time it is here.
+async fn dated(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
+    let mut answer = answer(Arc::clone(&shared), request).await;
+    let date = httpdate::fmt_http_date(SystemTime::from(shared.clock.now()));
+    if let Ok(date) = HeaderValue::try_from(date) {
+        answer.headers_mut().insert(DATE, date);
+    }
+    answer
 }
 
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {

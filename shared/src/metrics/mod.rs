@@ -6,9 +6,10 @@ pub mod labels;
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    core::Collector,
 };
 
 use self::labels::{ClaimResult, ClaimStep, Ending, LinkName, Part, SmtpResult, Success, Webhook, WorkosResult};
@@ -43,6 +44,7 @@ pub struct Metrics {
     queue_age_seconds: Histogram,
     delivery_seconds: Histogram,
     clock_skew: IntCounter,
+    clock_offset: Gauge,
     settle_failures: IntCounter,
     queue_depth: IntGaugeVec,
     connected: IntGaugeVec,
@@ -73,6 +75,9 @@ impl Declare<'_> {
     }
     fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, Misdeclared> {
         self.add(IntGauge::new(name, help)?)
+    }
+    fn number(&self, name: &str, help: &str) -> Result<Gauge, Misdeclared> {
+        self.add(Gauge::new(name, help)?)
     }
     fn gauges(&self, name: &str, help: &str, label: &str) -> Result<IntGaugeVec, Misdeclared> {
         self.add(IntGaugeVec::new(Opts::new(name, help), &[label])?)
@@ -141,6 +146,7 @@ impl Metrics {
             )?,
             clock_skew: new
                 .counter("authpost_clock_skew_total", "Events that seemed to come from the future; their ages count as zero.")?,
+            clock_offset: new.number("authpost_clock_offset_seconds", "WorkOS's clock minus ours, as of its last answer.")?,
             settle_failures: new
                 .counter("authpost_settle_failures_total", "Outcomes the queue could not take note of; it hands the message out again.")?,
             queue_depth: new.gauges("authpost_queue_depth", "Messages by where they are, as the engine last said.", "queue")?,
@@ -233,6 +239,11 @@ impl Metrics {
             self.clock_skew.inc();
             Duration::ZERO
         })
+    }
+
+    /// How far WorkOS's clock is ahead of ours.
+    pub fn clock_offset(&self, ahead: SignedDuration) {
+        self.clock_offset.set(ahead.as_secs_f64());
     }
 
     /// Work begun (`true`) or ended on a delivery.

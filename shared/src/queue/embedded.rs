@@ -15,11 +15,12 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use tokio::sync::Notify;
 
-use super::{Consume, Delivery, Depths, Inspect, Publish, Receipt, Verdict};
+use super::{Consume, Delivery, Depths, FRESH_FOR, Inspect, Publish, Receipt, Verdict};
 use crate::{
     clock::Clock,
     event::QueuedEvent,
     fault::{Fault, Reason},
+    retry::Stage,
     sqlite::Store,
 };
 
@@ -200,16 +201,28 @@ impl EmbeddedConsumer {
     }
 }
 
+/// What has become due lately first, oldest first; the late ones if there is room left. A row that is due further ahead
+/// than any rest lasts was put there by a clock that has been set back since, and is due now.
 fn take_due(connection: &Connection, now: i64, batch: i64) -> rusqlite::Result<(Vec<Row>, Option<i64>)> {
-    let sql = "UPDATE queue SET taken = 1 WHERE id IN
-               (SELECT id FROM queue WHERE taken = 0 AND due_ms <= ?1 ORDER BY due_ms, id LIMIT ?2)
-               RETURNING id, attempt, queued_ms, payload";
-    let mut take = connection.prepare_cached(sql)?;
-    let rows = take
-        .query_map([now, batch], |row| Ok(Row { id: row.get(0)?, attempt: row.get(1)?, queued_ms: row.get(2)?, payload: row.get(3)? }))?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let fresh_since = now.saturating_sub_unsigned(millis(FRESH_FOR));
+    let no_rest = now.saturating_add_unsigned(millis(Stage::S120.delay()));
+    let mut rows = take_between(connection, fresh_since + 1, now, batch)?;
+    for (from, to) in [(i64::MIN, fresh_since), (no_rest + 1, i64::MAX)] {
+        let room = batch - i64::try_from(rows.len()).unwrap_or(batch);
+        if room > 0 {
+            rows.extend(take_between(connection, from, to, room)?);
+        }
+    }
     let next = connection.prepare_cached("SELECT min(due_ms) FROM queue WHERE taken = 0")?.query_row([], |row| row.get(0))?;
     Ok((rows, next))
+}
+
+fn take_between(connection: &Connection, from: i64, to: i64, room: i64) -> rusqlite::Result<Vec<Row>> {
+    let sql = "UPDATE queue SET taken = 1 WHERE id IN
+               (SELECT id FROM queue WHERE taken = 0 AND due_ms BETWEEN ?1 AND ?2 ORDER BY due_ms, id LIMIT ?3)
+               RETURNING id, attempt, queued_ms, payload";
+    let read = |row: &rusqlite::Row<'_>| Ok(Row { id: row.get(0)?, attempt: row.get(1)?, queued_ms: row.get(2)?, payload: row.get(3)? });
+    connection.prepare_cached(sql)?.query_map([from, to, room], read)?.collect()
 }
 
 struct EmbeddedReceipt {

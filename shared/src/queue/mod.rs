@@ -5,7 +5,7 @@
 pub mod embedded;
 pub mod rabbitmq;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -15,6 +15,11 @@ use crate::{
     fault::{Fault, Reason},
     retry::Stage,
 };
+
+/// How long an event stands in line as a fresh one. Longer, and newer ones are taken first: when more codes come than can
+/// be mailed, those that people are still waiting for go out, instead of every code a moment before it dies
+/// (docs/adr/0003).
+pub const FRESH_FOR: Duration = Duration::from_secs(20);
 
 /// The front's side: put one event where a crash cannot lose it.
 #[async_trait]
@@ -43,7 +48,7 @@ pub trait Consume: Send {
 /// What waits where. For the account `accepted = sent + duplicate + expired + dead + waiting`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Depths {
-    /// Ready to be taken, or taken and not yet settled where the engine can tell.
+    /// Ready to be taken, fresh and late, or taken and not yet settled where the engine can tell.
     pub work: u64,
     /// Resting before a retry.
     pub retry: u64,

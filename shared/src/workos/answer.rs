@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use hyper::{StatusCode, header::HeaderValue};
+use hyper::{
+    HeaderMap, StatusCode,
+    header::{AGE, DATE, HeaderValue},
+};
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -34,7 +37,7 @@ pub(super) fn unreachable(detail: &'static str) -> Fault {
 }
 
 /// What a status calls for; `None` for 200.
-pub(super) fn refusal(status: StatusCode, retry_after: Option<Duration>) -> Option<Fault> {
+pub fn refusal(status: StatusCode, retry_after: Option<Duration>) -> Option<Fault> {
     let said = || format!("WorkOS answered {}", status.as_u16());
     Some(match status.as_u16() {
         200 => return None,
@@ -47,7 +50,7 @@ pub(super) fn refusal(status: StatusCode, retry_after: Option<Duration>) -> Opti
 }
 
 /// Seconds or an HTTP date (RFC 9110, 10.2.3), capped; `None` for anything else.
-pub(super) fn retry_after(value: &HeaderValue, now: Timestamp) -> Option<Duration> {
+pub fn retry_after(value: &HeaderValue, now: Timestamp) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();
     let wish = if text.bytes().all(|byte| byte.is_ascii_digit()) {
         // More digits than a u64 holds ask for longer than is granted anyway.
@@ -59,8 +62,14 @@ pub(super) fn retry_after(value: &HeaderValue, now: Timestamp) -> Option<Duratio
     Some(wish.min(LONGEST_HOLD))
 }
 
+/// When the answer was made, if it says so and was not kept by a cache since.
+pub fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    let text = headers.get(DATE).filter(|_| !headers.contains_key(AGE))?.to_str().ok()?;
+    Timestamp::try_from(httpdate::parse_http_date(text).ok()?).ok()
+}
+
 /// Reads the body of a 200. Nothing of it is repeated in a fault: it holds the code.
-pub(super) fn read(body: &[u8], asked_for: &MagicAuthId) -> Result<LoginCode, Fault> {
+pub fn read(body: &[u8], asked_for: &MagicAuthId) -> Result<LoginCode, Fault> {
     let strange = |detail: &'static str| Fault::doubtful(Reason::WorkosBadAnswer, detail);
     let MagicAuth { id, email, code, expires_at } =
         serde_json::from_slice(body).map_err(|_| strange("a 200 without a magic_auth object"))?;

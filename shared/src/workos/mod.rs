@@ -3,7 +3,8 @@
 //! Adapter of [`CodeSource`]. The recipient and the code come from WorkOS's answer, never from the event
 //! (<https://workos.com/docs/authkit/custom-emails>).
 
-mod answer;
+pub mod answer;
+mod clock;
 mod gate;
 
 use std::{sync::Arc, time::Duration};
@@ -24,9 +25,10 @@ use rustls::ClientConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::{Instant, timeout};
 
+pub use self::clock::WorkosClock;
 use self::gate::Gate;
 use crate::{
-    clock::Clock,
+    clock::Clock as _,
     fault::{Fault, Reason},
     ids::MagicAuthId,
     login_code::LoginCode,
@@ -79,13 +81,13 @@ pub struct Workos {
     authorization: HeaderValue,
     timeout: Duration,
     gate: Gate,
-    clock: Arc<dyn Clock>,
+    clock: Arc<WorkosClock>,
     metrics: Arc<Metrics>,
 }
 
 impl Workos {
     /// Connects at first use.
-    pub fn new(settings: Settings, tls: &ClientConfig, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Result<Self, SettingsError> {
+    pub fn new(settings: Settings, tls: &ClientConfig, clock: Arc<WorkosClock>, metrics: Arc<Metrics>) -> Result<Self, SettingsError> {
         let Settings { base_url, api_key, timeout, rate } = settings;
         let mut authorization = HeaderValue::from_str(&format!("Bearer {}", api_key.expose_secret())).map_err(|_| SettingsError::ApiKey)?;
         authorization.set_sensitive(true);
@@ -113,6 +115,9 @@ impl Workos {
             .body(Empty::new())
             .map_err(|_| Fault::permanent(Reason::WorkosBadAnswer, "the request could not be built"))?;
         let response = self.client.request(request).await.map_err(|_| answer::unreachable("the connection failed"))?;
+        if let Some(date) = answer::date(response.headers()) {
+            self.clock.compare(date);
+        }
         let status = response.status();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| answer::retry_after(value, self.clock.now()));
         if let Some(fault) = answer::refusal(status, retry_after) {

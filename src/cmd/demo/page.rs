@@ -7,7 +7,7 @@ use hyper::{Method, Request, StatusCode, body::Incoming, header};
 use serde_json::json;
 use shared::{
     address::EmailAddress,
-    http::{self, Answer, Limits},
+    http::{self, Answer, Bodies, Limits},
 };
 use tokio::{
     net::TcpListener,
@@ -73,7 +73,7 @@ fn file(kind: &'static str, text: &'static str) -> Answer {
 }
 
 async fn ask(asks: &tokio::sync::mpsc::Sender<Ask>, request: Request<Incoming>) -> Answer {
-    let Ok(body) = http::read_body(request.into_body(), 1024, Duration::from_secs(5)).await else {
+    let Ok(body) = Bodies::new(1024, Duration::from_secs(5), 1).read(request.into_body()).await else {
         return http::problem(StatusCode::BAD_REQUEST, "unreadable", "The request could not be read.");
     };
     let email = serde_json::from_slice::<serde_json::Value>(&body).ok().and_then(|value| value.get("email")?.as_str().map(str::to_owned));

@@ -11,7 +11,7 @@ use shared::{
     fault::Reason,
     metrics::Metrics,
     queue::{
-        Consume, Delivery, Inspect, Publish, Verdict,
+        Consume, Delivery, FRESH_FOR, Inspect, Publish, Verdict,
         embedded::EmbeddedQueue,
         rabbitmq::{Broker, Names, RabbitConsumer, RabbitPublisher},
     },
@@ -78,6 +78,16 @@ impl Subject {
 
     async fn next(&mut self) -> Delivery {
         in_time("a delivery", self.consume.next()).await
+    }
+
+    /// The embedded engine goes by its clock, the broker by its own.
+    async fn let_it_become_late(&self) {
+        let beyond = jiff::SignedDuration::try_from(FRESH_FOR).expect("short") + jiff::SignedDuration::from_secs(1);
+        self.clock.advance(beyond);
+        if let Place::Prefix(prefix) = &self.place {
+            let names = Names::new(prefix, self.longest);
+            eventually("the broker calls it late", async || (app::ready_in(&names.late()).await == 1).then_some(())).await;
+        }
     }
 
     async fn end(self) {
@@ -244,6 +254,18 @@ async fn a_full_queue_refuses_and_recovers(mut queue: Subject) {
     queue.end().await;
 }
 
+async fn what_has_become_late_goes_after_what_is_fresh(mut queue: Subject) {
+    let early = queue.publish(1).await;
+    queue.let_it_become_late().await;
+    let later = queue.publish(2).await;
+    let (first, second) = (queue.next().await, queue.next().await);
+    assert_eq!((&first.event, &second.event), (&Ok(later), &Ok(early)));
+    for delivery in [first, second] {
+        delivery.settle(Verdict::Done).await.expect("settled");
+    }
+    queue.end().await;
+}
+
 async fn eventually_depths(queue: &Subject, fits: impl Fn(&shared::queue::Depths) -> bool) -> shared::queue::Depths {
     eventually("the depths", async || queue.inspect.depths().await.ok().filter(&fits)).await
 }
@@ -275,4 +297,5 @@ contract! {
     waiting_messages_survive_a_restart(1000),
     an_undecodable_message_is_one_bad_delivery(1000),
     a_full_queue_refuses_and_recovers(3),
+    what_has_become_late_goes_after_what_is_fresh(1000),
 }

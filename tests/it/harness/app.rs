@@ -292,6 +292,17 @@ impl App {
     }
 }
 
+/// How many messages are ready in one queue of the shared broker.
+pub async fn ready_in(queue: &str) -> u32 {
+    let url = Services::shared().amqp_url();
+    let connection = lapin::Connection::connect(url, lapin::ConnectionProperties::default()).await.expect("connects");
+    let channel = connection.create_channel().await.expect("a channel");
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
+    let ready = channel.queue_declare(queue.into(), options, FieldTable::default()).await.expect("declared").message_count();
+    connection.close(200, "bye".into()).await.expect("closed");
+    ready
+}
+
 /// Whether a test's queues, but for the dead letters, hold nothing that is ready: asked of the broker itself.
 pub async fn queues_are_empty(url: &str, prefix: &str) -> bool {
     let connection = lapin::Connection::connect(url, lapin::ConnectionProperties::default()).await.expect("connects");
@@ -308,7 +319,7 @@ pub async fn queues_are_empty(url: &str, prefix: &str) -> bool {
 fn waiting_queues(prefix: &str) -> Vec<String> {
     let names = Names::new(prefix, 1);
     let retries = STAGES.into_iter().map(|stage| names.retry(stage));
-    [names.work(), names.unrouted()].into_iter().chain(retries).collect()
+    [names.work(), names.late(), names.unrouted()].into_iter().chain(retries).collect()
 }
 
 /// Takes a test's queues off the broker; messages left in any but the dead letters' fail the test.

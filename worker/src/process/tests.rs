@@ -20,7 +20,7 @@ use shared::{
     metrics::Metrics,
     queue::{Consume, Delivery, Receipt, Verdict},
     sqlite::Store,
-    workos::CodeSource,
+    workos::{CodeSource, WorkosClock},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -153,6 +153,7 @@ fn back(weather: Weather, health: &mut Health) -> Back {
     let store = EmbeddedDedupe::new(Store::open(folder.path()).expect("opens"), clock.clone(), TERMS);
     let world = Arc::new(World { weather, clock: clock.clone(), lost_one: AtomicBool::new(false), store, _folder: folder });
     let metrics = Arc::new(Metrics::new("test").expect("declared rightly"));
+    let clock = Arc::new(WorkosClock::new(clock, Arc::clone(&metrics)));
     let sender = Sender { name: None, address: EmailAddress::parse("login@acme.example").expect("valid") };
     Back {
         dedupe: world.clone(),
@@ -188,6 +189,17 @@ async fn a_code_that_dies_on_the_way_to_the_relay_is_not_mailed() {
     let back = back(Weather::RelayIsFar, &mut Health::default());
     assert_eq!(process(&back, &event(), 1).await, Outcome::Expired { after: Reason::None });
     assert!(back.metrics.expose().contains("authpost_delivery_seconds_count 0"));
+}
+
+#[tokio::test]
+async fn a_code_is_given_up_unasked_only_by_a_clock_that_was_compared() {
+    let back = back(Weather::Fine, &mut Health::default());
+    let mut dead = event();
+    dead.expires_at = now() - SignedDuration::from_secs(1);
+    assert!(matches!(process(&back, &dead, 1).await, Outcome::Sent { .. }), "WorkOS says that it lives");
+    back.clock.compare(now());
+    dead.event_id = EventId::parse("event_2").expect("valid");
+    assert_eq!(process(&back, &dead, 1).await, Outcome::Expired { after: Reason::None });
 }
 
 #[tokio::test]

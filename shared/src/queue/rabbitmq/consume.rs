@@ -1,15 +1,18 @@
 //! Consuming: deliveries one by one, each settled by an acknowledgement that counts only when the broker took it.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use futures_util::{StreamExt as _, stream::SelectAll};
+use futures_util::{
+    Stream, StreamExt as _,
+    stream::{self, SelectAll},
+};
 use jiff::Timestamp;
 use lapin::{
     Acker, Consumer,
     message::Delivery as RawDelivery,
     options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
-    types::{AMQPValue, FieldTable},
+    types::{AMQPValue, FieldTable, ShortString},
 };
 use tokio::time::timeout;
 
@@ -17,10 +20,11 @@ use super::{
     ATTEMPT, DETAIL, QUEUED_AT, REASON, RabbitInspector, classify,
     link::{Broker, Link, Session},
     publish::{Message, RabbitPublisher},
-    topology::{self, Destination, Names, routing_key},
+    topology::{self, Destination, LATE, Names, routing_key},
 };
 use crate::{
     event::QueuedEvent,
+    failpoint::{self, Point},
     fault::{Fault, Reason},
     metrics::labels::LinkName,
     queue::{Consume, Delivery, Receipt, Verdict},
@@ -33,7 +37,7 @@ const STEP: Duration = Duration::from_secs(5);
 /// How often a retry or dead letter is published again before the message is left to the broker to hand out anew.
 const COPIES: u32 = 5;
 
-/// Takes messages from `work` and `unrouted`.
+/// Takes messages from `work` and `unrouted`, and from `late` when those have none.
 pub struct RabbitConsumer {
     link: Link,
     publisher: Arc<RabbitPublisher>,
@@ -44,7 +48,26 @@ pub struct RabbitConsumer {
 
 struct Taking {
     session: Arc<Session>,
-    streams: SelectAll<Consumer>,
+    tags: Vec<ShortString>,
+    fresh: SelectAll<Messages>,
+    late: Messages,
+}
+
+/// One queue's messages. `None` stands for its end: a stream that merely ended would drop out of a merged one unseen.
+type Messages = Pin<Box<dyn Stream<Item = Option<lapin::Result<RawDelivery>>> + Send + Sync>>;
+
+fn with_its_end(consumer: Consumer) -> Messages {
+    Box::pin(consumer.map(Some).chain(stream::iter([None])))
+}
+
+impl Taking {
+    async fn next(&mut self) -> Option<lapin::Result<RawDelivery>> {
+        tokio::select! {
+            biased;
+            message = self.fresh.next() => message.flatten(),
+            message = self.late.next() => message.flatten(),
+        }
+    }
 }
 
 impl RabbitConsumer {
@@ -60,14 +83,15 @@ impl RabbitConsumer {
         RabbitInspector { publisher: Arc::clone(&self.publisher), consumer: self.link.state(), names: self.names.clone() }
     }
 
-    async fn begin(&self, session: &Session) -> lapin::Result<SelectAll<Consumer>> {
+    async fn begin(&self, session: Arc<Session>) -> lapin::Result<Taking> {
         session.channel.basic_qos(self.prefetch, BasicQosOptions::default()).await?;
-        let mut streams = SelectAll::new();
-        for queue in [self.names.work(), self.names.unrouted()] {
-            let consumer = session.channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
-            streams.push(consumer.await?);
-        }
-        Ok(streams)
+        let consume = async |queue: String| {
+            session.channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default()).await
+        };
+        let consumers = [consume(self.names.work()).await?, consume(self.names.unrouted()).await?, consume(self.names.late()).await?];
+        let tags = consumers.iter().map(Consumer::tag).collect();
+        let [work, unrouted, late] = consumers.map(with_its_end);
+        Ok(Taking { session, tags, fresh: [work, unrouted].into_iter().collect(), late })
     }
 
     /// What only the fallback hands out: a retry or a dead letter whose own queue is gone. Declares the queues again;
@@ -133,16 +157,16 @@ impl Consume for RabbitConsumer {
         loop {
             let Some(taking) = &mut self.taking else {
                 let session = self.link.session().await;
-                match timeout(STEP, self.begin(&session)).await {
-                    Ok(Ok(streams)) => self.taking = Some(Taking { session, streams }),
+                match timeout(STEP, self.begin(Arc::clone(&session))).await {
+                    Ok(Ok(taking)) => self.taking = Some(taking),
                     _ => session.fail(),
                 }
                 continue;
             };
-            match taking.streams.next().await {
+            match taking.next().await {
                 Some(Ok(raw)) if !taking.session.is_over() => {
                     let session = Arc::clone(&taking.session);
-                    if raw.routing_key == routing_key(Destination::Work) {
+                    if raw.routing_key == routing_key(Destination::Work) || raw.routing_key == ShortString::from(LATE) {
                         return self.delivery(raw, &session);
                     }
                     if let Some(delivery) = self.misrouted(raw, &session).await {
@@ -169,14 +193,15 @@ impl Consume for RabbitConsumer {
 }
 
 /// Cancels the consumers and requeues what they had buffered. The session stays: what is in hand is acknowledged on it.
-async fn return_buffered(Taking { session, mut streams }: Taking) -> Option<()> {
-    for consumer in &streams {
-        session.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await.ok()?;
+async fn return_buffered(Taking { session, tags, fresh, late }: Taking) -> Option<()> {
+    for tag in tags {
+        session.channel.basic_cancel(tag, BasicCancelOptions::default()).await.ok()?;
     }
     // A cancelled consumer's stream ends after what it holds.
-    while let Some(Ok(raw)) = streams.next().await {
+    let mut held = fresh.chain(late).filter_map(std::future::ready);
+    while let Some(raw) = held.next().await {
         let requeue = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
-        raw.acker.nack(requeue).await.ok()?;
+        raw.ok()?.acker.nack(requeue).await.ok()?;
     }
     Some(())
 }
@@ -197,9 +222,11 @@ impl Receipt for RabbitReceipt {
             Verdict::Done => {}
             Verdict::Retry { stage, attempt, reason } => {
                 self.copy(Destination::Retry(*stage), *attempt, *reason, "").await?;
+                failpoint::reach(Point::AfterCopy);
             }
             Verdict::Bury { reason, detail } => {
                 self.copy(Destination::Dead, self.attempt, *reason, detail).await?;
+                failpoint::reach(Point::AfterCopy);
             }
         }
         self.acknowledge().await

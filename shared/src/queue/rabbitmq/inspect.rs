@@ -52,7 +52,7 @@ async fn look(session: &Session, names: &Names) -> lapin::Result<Depths> {
         let queue = channel.queue_declare(name.into(), options, FieldTable::default()).await?;
         Ok::<u64, lapin::Error>(u64::from(queue.message_count()))
     };
-    let work = count(names.work()).await? + count(names.unrouted()).await?;
+    let work = count(names.work()).await? + count(names.late()).await? + count(names.unrouted()).await?;
     let mut retry = 0;
     for stage in STAGES {
         retry += count(names.retry(stage)).await?;

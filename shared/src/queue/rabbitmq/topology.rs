@@ -4,16 +4,23 @@
 //! first connection it accepts. Arguments that differ from an existing queue's are refused by the broker (406); the
 //! queue is then used as it is, and the log says what to do.
 
+use std::time::Duration;
+
 use lapin::{
     Channel, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable, ShortString},
 };
 
-use crate::retry::{STAGES, Stage};
+use crate::{
+    queue::FRESH_FOR,
+    retry::{STAGES, Stage},
+};
 
 /// Handed out this often without an answer (a worker that dies on it), a message becomes a dead letter.
 const DELIVERY_LIMIT: i32 = 20;
+/// The routing key of what has become late.
+pub(super) const LATE: &str = "late";
 /// Dead letters are kept for 14 days.
 const DEAD_KEPT_MS: i64 = 14 * 24 * 3600 * 1000;
 
@@ -40,9 +47,14 @@ impl Names {
         format!("{}.fallback", self.prefix)
     }
 
-    /// The queue workers consume.
+    /// The queue workers consume first.
     pub fn work(&self) -> String {
         format!("{}.work", self.prefix)
+    }
+
+    /// Where the broker puts what has waited in `work` for longer than [`FRESH_FOR`]. Consumed when `work` has nothing.
+    pub fn late(&self) -> String {
+        format!("{}.late", self.prefix)
     }
 
     /// The queue that catches what could not be routed. Consumed like `work`.
@@ -90,9 +102,11 @@ pub(super) async fn declare(connection: &lapin::Connection, names: &Names) -> la
 
     queue(connection, &names.dead(), &dead_arguments()).await?;
     bind(&channel, &names.dead(), &events, &routing_key(Destination::Dead)).await?;
+    queue(connection, &names.late(), &late_arguments(names)).await?;
+    bind(&channel, &names.late(), &events, &LATE.into()).await?;
     queue(connection, &names.work(), &work_arguments(names)).await?;
     bind(&channel, &names.work(), &events, &routing_key(Destination::Work)).await?;
-    queue(connection, &names.unrouted(), &work_arguments(names)).await?;
+    queue(connection, &names.unrouted(), &late_arguments(names)).await?;
     bind(&channel, &names.unrouted(), &fallback, &ShortString::default()).await?;
     for stage in STAGES {
         queue(connection, &names.retry(stage), &retry_arguments(names, stage)).await?;
@@ -128,22 +142,36 @@ async fn bind(channel: &Channel, queue: &str, exchange: &ShortString, key: &Shor
 /// Quorum queues everywhere: they fsync before they confirm, on one node as on three. A full one refuses
 /// (reject-publish), so the front answers 503 instead of an old event being dropped.
 fn work_arguments(names: &Names) -> FieldTable {
-    let mut arguments = bounded(names);
+    let mut arguments = leading_to(names, LATE);
+    arguments.insert("x-message-ttl".into(), milliseconds(FRESH_FOR));
+    // One queue has one way out: what workers die on goes the late way first, and becomes a dead letter there.
     arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(DELIVERY_LIMIT));
-    arguments.insert("x-dead-letter-exchange".into(), text(&names.events()));
-    arguments.insert("x-dead-letter-routing-key".into(), text("dead"));
-    arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+    arguments
+}
+
+fn late_arguments(names: &Names) -> FieldTable {
+    let mut arguments = leading_to(names, "dead");
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(DELIVERY_LIMIT));
     arguments
 }
 
 fn retry_arguments(names: &Names, stage: Stage) -> FieldTable {
+    let mut arguments = leading_to(names, "work");
+    arguments.insert("x-message-ttl".into(), milliseconds(stage.delay()));
+    arguments
+}
+
+/// A bounded queue whose messages, when they leave it by themselves, go where `key` leads.
+fn leading_to(names: &Names, key: &str) -> FieldTable {
     let mut arguments = bounded(names);
-    let delay = i64::try_from(stage.delay().as_millis()).unwrap_or(i64::MAX);
-    arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(delay));
     arguments.insert("x-dead-letter-exchange".into(), text(&names.events()));
-    arguments.insert("x-dead-letter-routing-key".into(), text("work"));
+    arguments.insert("x-dead-letter-routing-key".into(), text(key));
     arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
     arguments
+}
+
+fn milliseconds(duration: Duration) -> AMQPValue {
+    AMQPValue::LongLongInt(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn dead_arguments() -> FieldTable {
@@ -174,14 +202,14 @@ mod tests {
     #[test]
     fn every_name_bears_the_prefix() {
         let names = Names::new("acme", 10);
-        let all = [names.events(), names.fallback(), names.work(), names.unrouted(), names.dead(), names.retry(Stage::S30)];
-        assert_eq!(all, ["acme.events", "acme.fallback", "acme.work", "acme.unrouted", "acme.dead", "acme.retry.30s"]);
+        let all = [names.events(), names.fallback(), names.work(), names.late(), names.unrouted(), names.dead(), names.retry(Stage::S30)];
+        assert_eq!(all, ["acme.events", "acme.fallback", "acme.work", "acme.late", "acme.unrouted", "acme.dead", "acme.retry.30s"]);
     }
 
     #[test]
     fn every_queue_we_publish_to_under_load_is_bounded_and_refuses() {
         let names = Names::new("acme", 10);
-        for arguments in [work_arguments(&names), retry_arguments(&names, Stage::S2)] {
+        for arguments in [work_arguments(&names), late_arguments(&names), retry_arguments(&names, Stage::S2)] {
             assert!(arguments.contains_key("x-max-length") && arguments.contains_key("x-overflow"));
         }
     }

@@ -1,38 +1,30 @@
 //! One SMTP connection: opened with every step bounded, used for one mail after another as long as each ended cleanly.
 
 use std::{
-    fmt, iter,
-    net::SocketAddr,
-    pin::Pin,
+    iter,
     sync::atomic::{AtomicBool, Ordering},
-    task::Poll,
     time::Duration,
 };
 
 use lettre::transport::smtp::{
     Error as SmtpError,
     authentication::{Credentials, Mechanism},
-    client::{AsyncSmtpConnection, AsyncTokioStream, Certificate, TlsParameters},
+    client::{AsyncSmtpConnection, AsyncTokioStream},
     commands::{Ehlo, Noop, Rset},
     extension::{ClientId, Extension},
     response::Response,
 };
-use rustls::pki_types::ServerName;
 use secrecy::ExposeSecret as _;
 use shared::{
     address::EmailAddress,
     fault::{Fault, Reason},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-    time::{Instant, timeout},
-};
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio::time::{Instant, timeout};
 
 use super::{
     reply::{self, Phase, refusal, unavailable},
-    settings::{Security, SmtpSettings, Timeouts},
+    settings::{SmtpSettings, Timeouts},
+    stream::{self, in_time},
 };
 use crate::mail::{Accepted, Mail, SendError, message};
 
@@ -66,25 +58,18 @@ pub(super) struct Failure {
 }
 
 impl Connection {
-    /// Connects, protects, says hello and logs in.
+    /// A connection from nothing.
     pub(super) async fn open(settings: &SmtpSettings) -> Result<Self, Fault> {
+        Self::greet(stream::open(settings).await?, settings).await
+    }
+
+    /// Says hello and logs in, over whatever stream.
+    pub(super) async fn greet(stream: Box<dyn AsyncTokioStream>, settings: &SmtpSettings) -> Result<Self, Fault> {
         let Timeouts { connect, .. } = settings.timeouts;
-        let tcp = in_time(connect, TcpStream::connect((settings.host.as_str(), settings.port)))
-            .await?
-            .map_err(|error| Fault::transient(Reason::RelayUnavailable, format!("no connection to the relay: {}", error.kind())))?;
-        // Commands are small writes that wait for an answer: Nagle's algorithm would add 40 ms to every mail.
-        tcp.set_nodelay(true).map_err(|_| unavailable("the connection broke"))?;
         let hello = ClientId::Domain(settings.hello.clone());
-        let stream: Box<dyn AsyncTokioStream> = match settings.security {
-            Security::Implicit => Box::new(Protected(protect(settings, tcp).await?)),
-            Security::StartTls | Security::None => Box::new(tcp),
-        };
         let mut smtp = in_time(connect, AsyncSmtpConnection::connect_with_transport(stream, &hello))
             .await?
             .map_err(|error| broken(Phase::Hello, &error))?;
-        if settings.security == Security::StartTls {
-            upgrade(settings, &mut smtp, &hello).await?;
-        }
         if let Some((user, password)) = &settings.credentials {
             let credentials = Credentials::new(user.clone(), password.expose_secret().to_owned());
             let mechanisms = [Mechanism::Plain, Mechanism::Login];
@@ -255,66 +240,5 @@ fn broken(phase: Phase, error: &SmtpError) -> Fault {
             Fault::misconfigured(Reason::RelayRefusedUs, "the relay offers neither AUTH PLAIN nor AUTH LOGIN")
         }
         None => unavailable("the relay broke off the greeting"),
-    }
-}
-
-async fn in_time<T>(patience: Duration, step: impl Future<Output = T>) -> Result<T, Fault> {
-    timeout(patience, step).await.map_err(|_| unavailable("the relay did not answer in time"))
-}
-
-async fn protect(settings: &SmtpSettings, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Fault> {
-    let untrusted = |_| Fault::misconfigured(Reason::RelayRefusedUs, "the relay's certificate or TLS version is not acceptable");
-    let name = ServerName::try_from(settings.host.clone())
-        .map_err(|_| Fault::misconfigured(Reason::RelayRefusedUs, "the relay's host is no name for TLS"))?;
-    in_time(settings.timeouts.connect, TlsConnector::from(settings.tls.clone()).connect(name, tcp)).await?.map_err(untrusted)
-}
-
-/// STARTTLS, required: a relay that does not offer it gets no mail from us, and no password.
-async fn upgrade(settings: &SmtpSettings, smtp: &mut AsyncSmtpConnection, hello: &ClientId) -> Result<(), Fault> {
-    let unusable = |_| Fault::misconfigured(Reason::RelayRefusedUs, "TLS to the relay cannot be set up");
-    let mut builder = TlsParameters::builder(settings.host.clone());
-    if let Some(pem) = &settings.extra_ca {
-        builder = builder.add_root_certificate(Certificate::from_pem(pem).map_err(unusable)?);
-    }
-    let parameters = builder.build_rustls().map_err(unusable)?;
-    if !smtp.can_starttls() {
-        return Err(Fault::misconfigured(Reason::RelayRefusedUs, "the relay does not offer STARTTLS; if that is meant, say ?tls=none"));
-    }
-    in_time(settings.timeouts.connect, smtp.starttls(parameters, hello)).await?.map_err(|error| match error.status() {
-        Some(code) => refusal(Phase::Hello, code.into()),
-        None => Fault::misconfigured(Reason::RelayRefusedUs, "the relay's certificate or TLS version is not acceptable"),
-    })
-}
-
-/// TLS from the first byte, as lettre's stream.
-struct Protected(TlsStream<TcpStream>);
-
-impl fmt::Debug for Protected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Protected")
-    }
-}
-
-impl AsyncTokioStream for Protected {
-    fn peer_addr(&self) -> std::io::Result<SocketAddr> {
-        self.0.get_ref().0.peer_addr()
-    }
-}
-
-impl AsyncRead for Protected {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Protected {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, bytes)
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
     }
 }

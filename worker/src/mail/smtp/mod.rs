@@ -7,21 +7,26 @@
 mod connection;
 mod reply;
 mod settings;
+mod stream;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use deadpool::managed::{self, Metrics as Use, Pool, RecycleError, RecycleResult};
+use lettre::transport::smtp::client::AsyncTokioStream;
 use shared::{
     fault::Fault,
     metrics::{Metrics, labels::Success},
 };
 use tokio::time::Instant;
 
-pub use self::settings::{RelayUrl, Security, SettingsError, SmtpSettings, Timeouts};
 use self::{
     connection::{Connection, Stage},
     reply::result_label,
+};
+pub use self::{
+    settings::{RelayUrl, Security, SettingsError, SmtpSettings, Timeouts},
+    stream::ask_for_tls,
 };
 use super::{Accepted, Mail, Mailer, Relay, SendError};
 
@@ -169,6 +174,13 @@ impl Relay for Line {
         self.metrics.smtp(result_label(result.as_ref()), self.begun.elapsed());
         result
     }
+}
+
+/// One mail over a stream that is open and protected already, from the relay's greeting on: the conversation without
+/// the pool and the network around it.
+pub async fn send_over(stream: Box<dyn AsyncTokioStream>, settings: &SmtpSettings, mail: &Mail) -> Result<Accepted, SendError> {
+    let mut connection = Connection::greet(stream, settings).await.map_err(SendError::NotSent)?;
+    connection.transact(mail).await.map_err(|failure| failure.error)
 }
 
 /// A connection nobody has used, or the reason there is none. Used ones that the pool offers are as stale as the one

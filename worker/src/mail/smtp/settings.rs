@@ -56,7 +56,6 @@ pub struct SmtpSettings {
     pub(super) credentials: Option<(String, SecretString)>,
     pub(super) hello: String,
     pub(super) tls: Arc<ClientConfig>,
-    pub(super) extra_ca: Option<Vec<u8>>,
     pub(super) timeouts: Timeouts,
 }
 
@@ -141,10 +140,10 @@ impl RelayUrl {
         Ok(Self { port: url.port().unwrap_or(usual_port), host, security, credentials })
     }
 
-    /// With everything that is not in the URL. `hello` is what we call ourselves in EHLO; `extra_ca` is PEM.
-    pub fn with(self, hello: String, tls: Arc<ClientConfig>, extra_ca: Option<Vec<u8>>, timeouts: Timeouts) -> SmtpSettings {
+    /// With everything that is not in the URL. `hello` is what we call ourselves in EHLO.
+    pub fn with(self, hello: String, tls: Arc<ClientConfig>, timeouts: Timeouts) -> SmtpSettings {
         let Self { host, port, security, credentials } = self;
-        SmtpSettings { host, port, security, credentials, hello, tls, extra_ca, timeouts }
+        SmtpSettings { host, port, security, credentials, hello, tls, timeouts }
     }
 }
 
