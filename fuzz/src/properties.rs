@@ -142,8 +142,8 @@ pub fn address(data: &[u8]) {
 
 /// First byte: how many bytes arrive at once. The rest: everything a relay says, whatever we say.
 pub fn smtp_answer(data: &[u8]) {
-    let [chunk, script @ ..] = data else { return };
     static MAIL: OnceLock<Mail> = OnceLock::new();
+    let [chunk, script @ ..] = data else { return };
     let mail = MAIL.get_or_init(|| mail_to(EmailAddress::parse("alice@example.com").expect("valid")).expect("a mail"));
     converse(script, *chunk, mail);
     let stream = Script { said: script.to_vec(), at: 0, chunk: usize::from(*chunk).max(1), heard: Arc::default() };
