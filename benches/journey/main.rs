@@ -124,7 +124,7 @@ async fn distributed(report: &mut Report, services: &Services) {
     report.worker_around = Shares::now(&services.pids).since(&around, EVENTS);
     worker.signal(Signal::SIGTERM);
     worker.ended().await;
-    harness::app::delete_queues(services.amqp_url(), &prefix).await;
+    harness::queues::delete_queues(services.amqp_url(), &prefix).await;
 }
 
 /// (e): both roles in one process, from the first webhook to the last mail.
@@ -160,5 +160,5 @@ async fn paced(report: &mut Report, services: &Services) {
         program.signal(Signal::SIGTERM);
         program.ended().await;
     }
-    harness::app::delete_queues(services.amqp_url(), &prefix).await;
+    harness::queues::delete_queues(services.amqp_url(), &prefix).await;
 }

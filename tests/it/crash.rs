@@ -12,9 +12,10 @@ use secrecy::SecretString;
 use shared::clock::{Clock as _, SystemClock};
 
 use crate::harness::{
-    app::{API_KEY, SECRET, delete_queues, free_port, fresh_prefix, queues_are_empty},
+    app::{API_KEY, SECRET, free_port, fresh_prefix},
     eventually, in_time,
     program::Program,
+    queues::{delete_queues, ready_in, waiting_queues},
     services::Services,
 };
 
@@ -175,7 +176,8 @@ async fn distributed_another_worker_takes_over_what_a_killed_one_held() {
 /// Whether nothing is ready at the broker and nothing in the worker's hands, looked at from both sides: a message on its
 /// way from one to the other is seen by one of the three looks.
 async fn all_have_ended(worker: &Program, url: &str, prefix: &str) -> bool {
-    queues_are_empty(url, prefix).await && worker.exposition().await.count("authpost_in_flight") == 0 && queues_are_empty(url, prefix).await
+    let empty = async || ready_in(url, waiting_queues(prefix)).await == 0;
+    empty().await && worker.exposition().await.count("authpost_in_flight") == 0 && empty().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

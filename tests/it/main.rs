@@ -10,6 +10,7 @@ mod crash;
 mod dead_letters;
 mod duplicates;
 mod expiry;
+mod faults;
 mod fuzzed;
 mod harness;
 mod ingress;

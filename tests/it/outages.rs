@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lapin::{Channel, Connection, ConnectionProperties, types::FieldTable};
+use lapin::types::FieldTable;
 use shared::dedupe::outage::WhenAway;
 
-use crate::harness::{App, Setup, eventually, raw_http, services::Services};
+use crate::harness::{App, Setup, eventually, queues, raw_http, services::Services};
 
 async fn not_ready(app: &App, name: &str) {
     let what = format!("/readyz names {name}");
@@ -102,19 +102,12 @@ async fn with_send_an_outage_of_redis_delays_mails_only_so_long() {
     app.finish().await;
 }
 
-/// A way to the shared broker behind the app's back.
-async fn broker() -> (Connection, Channel) {
-    let connection = Connection::connect(Services::shared().amqp_url(), ConnectionProperties::default()).await.expect("connects");
-    let channel = connection.create_channel().await.expect("a channel");
-    (connection, channel)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
 async fn what_cannot_be_routed_is_kept_and_mailed() {
     let app = App::distributed().await;
     let prefix = app.prefix().expect("at a broker").to_owned();
-    let (connection, channel) = broker().await;
+    let (connection, channel) = queues::connect(Services::shared().amqp_url()).await;
     let (queue, exchange) = (format!("{prefix}.work"), format!("{prefix}.events"));
     channel.queue_unbind(queue.into(), exchange.into(), "work".into(), FieldTable::default()).await.expect("unbound");
     let made = app.ask("alice@example.com").await;
@@ -128,7 +121,7 @@ async fn what_cannot_be_routed_is_kept_and_mailed() {
 async fn a_work_queue_that_is_deleted_is_declared_again() {
     let app = App::distributed().await;
     let prefix = app.prefix().expect("at a broker").to_owned();
-    let (connection, channel) = broker().await;
+    let (connection, channel) = queues::connect(Services::shared().amqp_url()).await;
     for queue in ["work", "unrouted"] {
         channel.queue_delete(format!("{prefix}.{queue}").into(), lapin::options::QueueDeleteOptions::default()).await.expect("deleted");
     }
@@ -143,7 +136,7 @@ async fn a_work_queue_that_is_deleted_is_declared_again() {
 async fn a_dead_letter_whose_queue_is_gone_is_kept_and_not_worked_on_again() {
     let app = App::distributed().await;
     let prefix = app.prefix().expect("at a broker").to_owned();
-    let (connection, channel) = broker().await;
+    let (connection, channel) = queues::connect(Services::shared().amqp_url()).await;
     channel.queue_delete(format!("{prefix}.dead").into(), lapin::options::QueueDeleteOptions::default()).await.expect("deleted");
     let made = app.workos.make_code("alice@example.com");
     app.workos.change_end(&made.id, None);

@@ -7,13 +7,7 @@ use sandbox::inbox::{Misdeed, Step};
 
 use crate::{
     crash::World,
-    harness::{
-        app::{delete_queues, fresh_prefix},
-        eventually, in_time,
-        program::Program,
-        raw_http,
-        services::Services,
-    },
+    harness::{app::fresh_prefix, eventually, in_time, program::Program, queues::delete_queues, raw_http, services::Services},
 };
 
 /// Asks for codes without pause until the front is gone; returns what was accepted.

@@ -19,7 +19,7 @@ use shared::{
     sqlite::Store,
 };
 
-use crate::harness::{app, eventually, in_time, services::Services};
+use crate::harness::{app, eventually, in_time, queues, services::Services};
 
 /// One queue under test.
 struct Subject {
@@ -86,7 +86,10 @@ impl Subject {
         self.clock.advance(beyond);
         if let Place::Prefix(prefix) = &self.place {
             let names = Names::new(prefix, self.longest);
-            eventually("the broker calls it late", async || (app::ready_in(&names.late()).await == 1).then_some(())).await;
+            eventually("the broker calls it late", async || {
+                (queues::ready_in(Services::shared().amqp_url(), [names.late()]).await == 1).then_some(())
+            })
+            .await;
         }
     }
 
@@ -94,7 +97,7 @@ impl Subject {
         let Self { publish, consume, inspect, place, .. } = self;
         drop((publish, consume, inspect));
         if let Place::Prefix(prefix) = place {
-            app::delete_queues(Services::shared().amqp_url(), &prefix).await;
+            queues::delete_queues(Services::shared().amqp_url(), &prefix).await;
         }
     }
 }

@@ -47,6 +47,11 @@ impl Exposition {
         self.count(&format!("authpost_claims_total{{result=\"{result}\"}}"))
     }
 
+    /// How often a second mail became possible, as far as this process could know.
+    pub fn doubts(&self) -> u64 {
+        ["doubtful", "late", "already", "unrecorded"].into_iter().map(|result| self.claims(result)).sum()
+    }
+
     /// How many events have ended for good.
     pub fn ended(&self) -> u64 {
         ["sent", "duplicate", "expired", "dead"].into_iter().map(|outcome| self.outcomes(outcome)).sum()

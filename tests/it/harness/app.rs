@@ -1,16 +1,17 @@
 //! The whole product in this process, as the composition root builds it, between a WorkOS stand-in and an inbox.
 
-use std::{net::Ipv4Addr, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use authpost::{
     config::settings::{Distributed, Embedded, Engine, Ingress, Process, Worker},
     service,
 };
 use jiff::{SignedDuration, Timestamp};
-use lapin::{
-    options::{ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions},
-    types::FieldTable,
-};
 use sandbox::{
     clock::ManualClock,
     inbox::{Inbox, Manners},
@@ -23,8 +24,6 @@ use shared::{
     clock::{Clock, SystemClock},
     dedupe::outage::WhenAway,
     metrics::Metrics,
-    queue::rabbitmq::Names,
-    retry::STAGES,
     telemetry::LogFormat,
     tls,
     webhook::WebhookKeys,
@@ -39,7 +38,14 @@ use worker::{
     },
 };
 
-use super::{account::Exposition, eventually, in_time, services::Services};
+use super::{
+    account::Exposition,
+    eventually, in_time,
+    load::{self, Asked, Load},
+    networks::{Networks, Urls, Ways},
+    queues::{delete_queues, rows_left},
+    services::Services,
+};
 
 pub const SECRET: &str = "whsec_test";
 pub const API_KEY: &str = "sk_test_key";
@@ -49,24 +55,20 @@ pub struct Setup {
     pub worker: Box<dyn FnOnce(&mut Worker) + Send>,
     pub queue_max: u64,
     services: Option<Urls>,
-}
-
-#[derive(Clone)]
-struct Urls {
-    amqp: String,
-    redis: String,
+    faulty: bool,
 }
 
 /// A running app. `finish` it: an app that is only dropped fails its test.
 pub struct App {
-    pub workos: StandIn,
+    pub workos: Arc<StandIn>,
     pub inbox: Inbox,
     pub clock: Arc<ManualClock>,
     pub metrics: Arc<Metrics>,
-    pub public: std::net::SocketAddr,
-    pub admin: std::net::SocketAddr,
+    pub public: SocketAddr,
+    pub admin: SocketAddr,
     pub folder: tempfile::TempDir,
     broker: Option<Broker>,
+    networks: Option<Networks>,
     stop: CancellationToken,
     process: JoinHandle<ExitCode>,
     finished: bool,
@@ -80,7 +82,7 @@ struct Broker {
 
 impl Setup {
     pub fn embedded() -> Self {
-        Self { worker: Box::new(|_| {}), queue_max: 10_000, services: None }
+        Self { worker: Box::new(|_| {}), queue_max: 10_000, services: None, faulty: false }
     }
 
     /// On the RabbitMQ and Redis that all tests share.
@@ -94,6 +96,11 @@ impl Setup {
         Self { services: Some(Urls { amqp: amqp.to_owned(), redis: redis.to_owned() }), ..Self::embedded() }
     }
 
+    /// With networks that can fail between the app and everything it uses.
+    pub fn faulty(self) -> Self {
+        Self { faulty: true, ..self }
+    }
+
     pub fn worker(mut self, change: impl FnOnce(&mut Worker) + Send + 'static) -> Self {
         self.worker = Box::new(change);
         self
@@ -101,24 +108,19 @@ impl Setup {
 
     pub async fn start(self) -> App {
         tls::install_provider();
-        let Self { worker: change, queue_max, services } = self;
+        let Self { worker: change, queue_max, services, faulty } = self;
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
-        let workos = StandIn::start(free_port().await, SecretString::from(API_KEY.to_owned()), clock.clone()).expect("starts");
+        let key = SecretString::from(API_KEY.to_owned());
+        let workos = Arc::new(StandIn::start(free_port().await, key, clock.clone()).expect("starts"));
         let inbox = Inbox::start(free_port().await, Manners::default(), clock.clone()).expect("starts");
         let folder = tempfile::tempdir().expect("a folder");
-        let mut worker = worker(&workos.url(), &format!("smtp://{}?tls=none", inbox.address()));
-        change(&mut worker);
         let prefix = fresh_prefix();
         let broker = services.as_ref().map(|urls| Broker { url: urls.amqp.clone(), prefix: prefix.clone() });
-        let engine = match services {
-            None => Engine::Embedded(Embedded { data_dir: folder.path().to_owned(), queue_max }),
-            Some(Urls { amqp, redis }) => Engine::Distributed(Distributed {
-                amqp_url: SecretString::from(amqp),
-                redis_url: SecretString::from(redis),
-                prefix,
-                queue_max,
-            }),
-        };
+        let direct = Ways { workos: workos.url(), relay: inbox.address(), services };
+        let (networks, ways) = if faulty { Networks::over(&direct).await } else { (None, direct) };
+        let mut worker = worker(&ways.workos, &format!("smtp://{}?tls=none", ways.relay));
+        change(&mut worker);
+        let engine = engine(ways.services, &folder, prefix, queue_max);
         let stop = CancellationToken::new();
         let service = service::serve((ingress(), worker, engine, process()), clock.clone(), stop.clone()).await.expect("starts");
         let (public, admin) = (service.public.expect("a front"), service.admin);
@@ -132,6 +134,7 @@ impl Setup {
             admin,
             folder,
             broker,
+            networks,
             stop,
             process: tokio::spawn(service.run()),
             finished: false,
@@ -148,6 +151,16 @@ pub fn fresh_prefix() -> String {
 
 pub async fn free_port() -> TcpListener {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port")
+}
+
+fn engine(services: Option<Urls>, folder: &tempfile::TempDir, prefix: String, queue_max: u64) -> Engine {
+    let secret = |url: String| SecretString::from(url);
+    match services {
+        None => Engine::Embedded(Embedded { data_dir: folder.path().to_owned(), queue_max }),
+        Some(Urls { amqp, redis }) => {
+            Engine::Distributed(Distributed { amqp_url: secret(amqp), redis_url: secret(redis), prefix, queue_max })
+        }
+    }
 }
 
 fn ingress() -> Ingress {
@@ -257,6 +270,37 @@ impl App {
         assert!(tokio::time::timeout(super::PATIENCE, becoming).await.is_ok(), "never ready: {last}");
     }
 
+    /// The ways to the dependencies of a faulty app.
+    pub fn networks(&self) -> &Networks {
+        self.networks.as_ref().expect("a faulty app")
+    }
+
+    /// People who ask, so many a second.
+    pub fn load(&self, per_second: u32) -> Load {
+        let sender = load::Sender { workos: Arc::clone(&self.workos), urls: vec![self.webhook_url()], clock: self.clock.clone() };
+        Load::start(sender, per_second)
+    }
+
+    /// After faults: everybody has a mail; there are no more copies than were counted as possible; every message has
+    /// ended, but for those that were stored without being accepted there is none too many.
+    pub async fn finish_after_faults(mut self, asked: Asked) {
+        eventually("everybody has a mail", async || (asked.account(&self.inbox).without == 0).then_some(())).await;
+        let people = asked.made.len() as u64;
+        let idle = async || {
+            let exposition = self.exposition();
+            let waits = |part: &str| exposition.count(&format!("authpost_queue_depth{{queue=\"{part}\"}}"));
+            let quiet = waits("work") + waits("retry") + exposition.count("authpost_in_flight") == 0;
+            (quiet && exposition.ended() >= people).then_some(())
+        };
+        eventually("nothing waits", idle).await;
+        self.stop().await;
+        let exposition = self.exposition();
+        let account = asked.account(&self.inbox);
+        assert!(account.extra <= exposition.doubts(), "{} extra mails, and only {} doubts", account.extra, exposition.doubts());
+        assert!(exposition.ended() <= people + asked.in_doubt, "{} endings of {people} events", exposition.ended());
+        assert_eq!((exposition.outcomes("dead"), exposition.outcomes("expired")), (0, 0));
+    }
+
     /// Everything accepted has ended; nothing waits; the process ends cleanly; every ordered misdeed was committed.
     pub async fn finish(self) {
         let accepted = self.exposition().webhooks("accepted");
@@ -286,54 +330,11 @@ impl App {
         self.stop.cancel();
         let ended = in_time("the process ends", &mut self.process).await.expect("no panic");
         assert_eq!(ended, ExitCode::SUCCESS, "the process did not end cleanly");
-        if let Some(Broker { url, prefix }) = self.broker.take() {
-            delete_queues(&url, &prefix).await;
+        match self.broker.take() {
+            Some(Broker { url, prefix }) => delete_queues(&url, &prefix).await,
+            None => assert_eq!(rows_left(self.folder.path()), 0, "messages were left in the file"),
         }
     }
-}
-
-/// How many messages are ready in one queue of the shared broker.
-pub async fn ready_in(queue: &str) -> u32 {
-    let url = Services::shared().amqp_url();
-    let connection = lapin::Connection::connect(url, lapin::ConnectionProperties::default()).await.expect("connects");
-    let channel = connection.create_channel().await.expect("a channel");
-    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
-    let ready = channel.queue_declare(queue.into(), options, FieldTable::default()).await.expect("declared").message_count();
-    connection.close(200, "bye".into()).await.expect("closed");
-    ready
-}
-
-/// Whether a test's queues, but for the dead letters, hold nothing that is ready: asked of the broker itself.
-pub async fn queues_are_empty(url: &str, prefix: &str) -> bool {
-    let connection = lapin::Connection::connect(url, lapin::ConnectionProperties::default()).await.expect("connects");
-    let channel = connection.create_channel().await.expect("a channel");
-    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
-    let mut ready = 0;
-    for queue in waiting_queues(prefix) {
-        ready += channel.queue_declare(queue.into(), options, FieldTable::default()).await.expect("declared").message_count();
-    }
-    connection.close(200, "bye".into()).await.expect("closed");
-    ready == 0
-}
-
-fn waiting_queues(prefix: &str) -> Vec<String> {
-    let names = Names::new(prefix, 1);
-    let retries = STAGES.into_iter().map(|stage| names.retry(stage));
-    [names.work(), names.late(), names.unrouted()].into_iter().chain(retries).collect()
-}
-
-/// Takes a test's queues off the broker; messages left in any but the dead letters' fail the test.
-pub async fn delete_queues(url: &str, prefix: &str) {
-    let names = Names::new(prefix, 1);
-    let connection = lapin::Connection::connect(url, lapin::ConnectionProperties::default()).await.expect("connects");
-    let channel = connection.create_channel().await.expect("a channel");
-    for queue in waiting_queues(prefix) {
-        let left = channel.queue_delete(queue.clone().into(), QueueDeleteOptions::default()).await.expect("deleted");
-        assert_eq!(left, 0, "messages were left in {queue}");
-    }
-    channel.queue_delete(names.dead().into(), QueueDeleteOptions::default()).await.expect("deleted");
-    channel.exchange_delete(names.events().into(), ExchangeDeleteOptions::default()).await.expect("deleted");
-    connection.close(200, "bye".into()).await.expect("closed");
 }
 
 impl Drop for App {

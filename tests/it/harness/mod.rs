@@ -2,7 +2,10 @@
 
 pub mod account;
 pub mod app;
+pub mod load;
+pub mod networks;
 pub mod program;
+pub mod queues;
 pub mod raw_http;
 pub mod services;
 

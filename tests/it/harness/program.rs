@@ -31,6 +31,11 @@ pub fn run(args: &[&str], env: &[(&str, &str)]) -> Output {
     command(args).envs(env.iter().copied()).output().expect("runs")
 }
 
+/// A listener out of reach of the ports that outgoing connections take: it can be given up and taken again.
+pub async fn lasting_listener() -> tokio::net::TcpListener {
+    tokio::net::TcpListener::bind(("127.0.0.1", port())).await.expect("free a moment ago")
+}
+
 /// A loopback port that was free a moment ago, below the range that outgoing connections use and above the one that
 /// `scripts/services` takes its ports from.
 fn port() -> u16 {

@@ -1,0 +1,175 @@
+//! Networks that fail under load, between the app and each thing it uses: nobody is left without a mail, nobody gets more
+//! than was counted as possible, and nothing has to be restarted.
+
+use std::time::Duration;
+
+use sandbox::{
+    inbox::{Misdeed, Step},
+    proxy::{FaultProxy, Network},
+};
+
+use crate::harness::{App, Setup, eventually, in_time, load::Load, raw_http};
+
+/// People a second.
+const RATE: u32 = 20;
+
+/// Slow, but within every deadline.
+const SLOW: [Network; 2] = [Network::Delay(Duration::from_millis(100)), Network::Throttle(40_000)];
+
+/// Broken in every way a network can be. 40 bytes are less than any of the servers says before it is useful: what is cut
+/// off is a beginning, but for the connections that were open before.
+const BROKEN: [Network; 4] = [Network::CutAfter(40), Network::HalfClosed, Network::Refused, Network::BlackHole];
+
+/// Waits until so many more mails have gone out.
+async fn more_mails(app: &App, count: u64) {
+    let now = app.inbox.count();
+    in_time("more mails", app.inbox.reached(now + count)).await;
+}
+
+/// One network after the other: waits until `felt`, heals, and waits until mails go out again and everything is well.
+async fn endure(app: &App, network: &FaultProxy, states: &[Network], felt: impl AsyncFn(Network)) {
+    for state in states {
+        network.set(*state);
+        felt(*state).await;
+        network.set(Network::Fine);
+        app.is_ready().await;
+        more_mails(app, 5).await;
+    }
+}
+
+async fn not_ready(app: &App, name: &str) {
+    let what = format!("/readyz names {name}");
+    eventually(&what, async || {
+        let (status, body) = raw_http::get(app.admin, "/readyz").await;
+        (status == 503 && body.contains(name)).then_some(())
+    })
+    .await;
+}
+
+async fn more_refusals(load: &Load) {
+    let before = load.refused();
+    eventually("the front refuses", async || (load.refused() > before).then_some(())).await;
+}
+
+async fn more_retries(app: &App, reason: &str) {
+    let before = app.exposition().outcome("retry", reason);
+    let what = format!("a retry because of {reason}");
+    eventually(&what, async || (app.exposition().outcome("retry", reason) > before).then_some(())).await;
+}
+
+async fn more_failed_claims(app: &App) {
+    let failed = || app.exposition().count("authpost_dedupe_seconds_count{result=\"failed\",step=\"claim\"}");
+    let before = failed();
+    eventually("a claim fails", async || (failed() > before).then_some(())).await;
+}
+
+/// Lets the app's clock go on with the world's until everybody has a mail.
+async fn finish(app: App, load: Load) {
+    let asked = load.end().await;
+    eventually("everybody has a mail", async || {
+        app.advance(1);
+        (asked.account(&app.inbox).without == 0).then_some(())
+    })
+    .await;
+    app.finish_after_faults(asked).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
+async fn the_way_to_the_broker() {
+    let app = Setup::distributed().faulty().start().await;
+    let load = app.load(RATE);
+    endure(&app, app.networks().broker(), &SLOW, async |_| more_mails(&app, 20).await).await;
+    // Silence shows first as a confirm that does not come.
+    endure(&app, app.networks().broker(), &BROKEN, async |_| more_refusals(&load).await).await;
+    finish(app, load).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
+async fn the_way_to_redis() {
+    let app = Setup::distributed().faulty().start().await;
+    let load = app.load(RATE);
+    endure(&app, app.networks().redis(), &SLOW, async |_| more_mails(&app, 20).await).await;
+    endure(&app, app.networks().redis(), &BROKEN, async |state| match state {
+        // Each connection lasts for an answer or two, and the question for readiness may be one of them.
+        Network::CutAfter(_) => more_failed_claims(&app).await,
+        _ => not_ready(&app, "dedupe").await,
+    })
+    .await;
+    assert_eq!(load.refused(), 0, "the front does not need Redis");
+    finish(app, load).await;
+}
+
+async fn over_the_way_to_the_relay(app: App) {
+    let load = app.load(RATE);
+    endure(&app, &app.networks().relay, &SLOW, async |_| more_mails(&app, 20).await).await;
+    endure(&app, &app.networks().relay, &BROKEN, async |_| more_retries(&app, "relay_unavailable").await).await;
+    finish(app, load).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_to_the_relay() {
+    over_the_way_to_the_relay(Setup::embedded().faulty().start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
+async fn the_way_to_the_relay_on_a_broker() {
+    over_the_way_to_the_relay(Setup::distributed().faulty().start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_to_workos() {
+    let app = Setup::embedded().faulty().start().await;
+    let load = app.load(RATE);
+    endure(&app, &app.networks().workos, &SLOW, async |_| more_mails(&app, 20).await).await;
+    endure(&app, &app.networks().workos, &BROKEN, async |_| more_retries(&app, "workos_unavailable").await).await;
+    finish(app, load).await;
+}
+
+/// A relay that is away for eight minutes of every code's ten.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_relay_is_away_for_minutes() {
+    let app = Setup::embedded().faulty().start().await;
+    app.networks().relay.set(Network::Refused);
+    app.inbox.hang_up().await;
+    let load = app.load(RATE);
+    eventually("a crowd waits", async || (load.accepted() >= 60).then_some(())).await;
+    let asked = load.end().await;
+    for _ in 0..8 {
+        app.advance(60);
+        more_retries(&app, "relay_unavailable").await;
+    }
+    assert_eq!((app.inbox.count(), app.exposition().outcomes("expired")), (0, 0));
+    app.networks().relay.set(Network::Fine);
+    eventually("everybody has a mail", async || {
+        app.advance(1);
+        (asked.account(&app.inbox).without == 0).then_some(())
+    })
+    .await;
+    app.finish_after_faults(asked).await;
+}
+
+/// All of the relay's refusals at once, among honest answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_defers_at_random_places() {
+    let app = Setup::embedded().start().await;
+    let load = app.load(RATE);
+    for (step, line) in [
+        (Step::Mail, "421 4.7.0 try later"),
+        (Step::Rcpt, "450 4.2.1 mailbox busy"),
+        (Step::Data, "451 4.3.0 local error"),
+        (Step::Dot, "452 4.3.1 no space"),
+        (Step::Dot, "421 4.7.0 closing"),
+        (Step::Ehlo, "421 4.3.2 shutting down"),
+    ] {
+        app.inbox.order(step, Misdeed::Say(line));
+        if step == Step::Ehlo {
+            app.inbox.hang_up().await;
+        }
+        eventually("it has said so", async || (app.inbox.open_orders() == 0).then_some(())).await;
+        more_mails(&app, 5).await;
+    }
+    finish(app, load).await;
+}
