@@ -69,9 +69,13 @@ impl World {
     /// Posts a fresh code's event; `None` if it was not accepted.
     pub async fn try_ask(&self, program: &Program, email: &str) -> Option<MagicAuth> {
         let made = self.workos.make_code(email);
-        let url = format!("http://{}/v1/workos_webhook/", program.public.expect("a front"));
-        let posted = post(&url, &SecretString::from(SECRET.to_owned()), &made.event(), SystemClock.now()).await.ok()?;
-        (posted.status == 200).then_some(made)
+        self.post(program, &made).await.then_some(made)
+    }
+
+    /// Posts a code's event; whether it was accepted.
+    pub async fn post(&self, program: &Program, made: &MagicAuth) -> bool {
+        let secret = SecretString::from(SECRET.to_owned());
+        post(&program.webhook_url(), &secret, &made.event(), SystemClock.now()).await.is_ok_and(|posted| posted.status == 200)
     }
 
     pub async fn ask(&self, program: &Program, email: &str) -> MagicAuth {

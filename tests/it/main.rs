@@ -5,11 +5,13 @@
 //! or a process behind fails.
 
 mod cli;
+mod clocks;
 mod contracts;
 mod crash;
 mod dead_letters;
 mod duplicates;
 mod expiry;
+mod failpoints;
 mod faults;
 mod fuzzed;
 mod harness;

@@ -2,6 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -38,11 +39,12 @@ use worker::{
     },
 };
 
+pub use super::networks::Urls;
 use super::{
     account::Exposition,
     eventually, in_time,
     load::{self, Asked, Load},
-    networks::{Networks, Urls, Ways},
+    networks::{Networks, Ways},
     queues::{delete_queues, rows_left},
     services::Services,
 };
@@ -120,7 +122,7 @@ impl Setup {
         let (networks, ways) = if faulty { Networks::over(&direct).await } else { (None, direct) };
         let mut worker = worker(&ways.workos, &format!("smtp://{}?tls=none", ways.relay));
         change(&mut worker);
-        let engine = engine(ways.services, &folder, prefix, queue_max);
+        let engine = engine(ways.services, folder.path(), prefix, queue_max);
         let stop = CancellationToken::new();
         let service = service::serve((ingress(), worker, engine, process()), clock.clone(), stop.clone()).await.expect("starts");
         let (public, admin) = (service.public.expect("a front"), service.admin);
@@ -153,29 +155,29 @@ pub async fn free_port() -> TcpListener {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port")
 }
 
-fn engine(services: Option<Urls>, folder: &tempfile::TempDir, prefix: String, queue_max: u64) -> Engine {
+pub fn engine(services: Option<Urls>, folder: &Path, prefix: String, queue_max: u64) -> Engine {
     let secret = |url: String| SecretString::from(url);
     match services {
-        None => Engine::Embedded(Embedded { data_dir: folder.path().to_owned(), queue_max }),
+        None => Engine::Embedded(Embedded { data_dir: folder.to_owned(), queue_max }),
         Some(Urls { amqp, redis }) => {
             Engine::Distributed(Distributed { amqp_url: secret(amqp), redis_url: secret(redis), prefix, queue_max })
         }
     }
 }
 
-fn ingress() -> Ingress {
+pub fn ingress() -> Ingress {
     let keys = WebhookKeys::new(&[SecretString::from(SECRET.to_owned())]).expect("not empty");
     Ingress { listen: (Ipv4Addr::LOCALHOST, 0).into(), keys, max_connections: 512 }
 }
 
-fn process() -> Process {
+pub fn process() -> Process {
     let admin_listen = (Ipv4Addr::LOCALHOST, 0).into();
     Process { admin_listen, log: LogFormat::Text, log_levels: String::new(), grace: Duration::from_secs(20), extra_ca: None }
 }
 
 /// Settings with short timeouts, so that a stalled dependency costs a test a second or two, and long enough that a busy
 /// machine does not look like a stalled one.
-fn worker(api_url: &str, smtp_url: &str) -> Worker {
+pub fn worker(api_url: &str, smtp_url: &str) -> Worker {
     Worker {
         api_key: SecretString::from(API_KEY.to_owned()),
         api_url: api_url.parse().expect("a URL"),

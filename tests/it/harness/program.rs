@@ -76,6 +76,16 @@ impl Program {
         Exposition::parse(&raw_http::get(self.admin, "/metrics").await.1)
     }
 
+    pub fn webhook_url(&self) -> String {
+        format!("http://{}/v1/workos_webhook/", self.public.expect("a front"))
+    }
+
+    /// SIGTERM, and a clean end.
+    pub async fn stop(self) {
+        self.signal(Signal::SIGTERM);
+        assert!(self.ended().await.success(), "it ended by itself with 0");
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
