@@ -90,6 +90,12 @@ pub enum OpenError {
         /// SQLite's word.
         source: rusqlite::Error,
     },
+    /// Held by a program that is not Authpost: a shell, a backup.
+    #[error("{path} is locked by another program; end that program, or wait until it has finished")]
+    Locked {
+        /// Which file.
+        path: String,
+    },
     /// Written by a later release.
     #[error("{path} has layout {found} and this release knows {SCHEMA_VERSION}: start the newer release again")]
     TooNew {
@@ -121,7 +127,7 @@ impl Store {
         }
         let file = folder.join("authpost.db");
         let shown = file.display().to_string();
-        let connection = connect(&file).map_err(|source| OpenError::Database { path: shown.clone(), source })?;
+        let connection = connect(&file).map_err(|source| unusable(&shown, source))?;
         prepare(&connection, &shown)?;
         let (jobs, waiting) = mpsc::channel(WAITING);
         let writer = thread::Builder::new().name("authpost-sqlite".to_owned()).spawn(move || write_until_closed(connection, waiting));
@@ -166,8 +172,16 @@ fn connect(file: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+fn unusable(path: &str, source: rusqlite::Error) -> OpenError {
+    let path = path.to_owned();
+    match source.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => OpenError::Locked { path },
+        _ => OpenError::Database { path, source },
+    }
+}
+
 fn prepare(connection: &Connection, path: &str) -> Result<(), OpenError> {
-    let broken = |source| OpenError::Database { path: path.to_owned(), source };
+    let broken = |source| unusable(path, source);
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(broken)?;
     match found {
         0 => connection.execute_batch(&format!("BEGIN;{SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT;")).map_err(broken)?,

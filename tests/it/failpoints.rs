@@ -76,24 +76,27 @@ async fn dies_at(point: Point, mut env: Env, world: &World) {
     program.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn embedded() {
+async fn on_files(point: Point) {
     // A retry is one transaction here: there is no moment between its copy and the end of the original.
-    let points = POINTS.into_iter().filter(|point| *point != Point::AfterCopy);
-    let deaths = points.map(async |point| {
+    if point != Point::AfterCopy {
         let world = World::new().await;
         dies_at(point, world.env(), &world).await;
-    });
-    futures_util::future::join_all(deaths).await;
+    }
+}
+
+async fn on_brokers(point: Point) {
+    let (world, prefix) = (World::new().await, fresh_prefix());
+    dies_at(point, world.on_brokers(Services::shared(), &prefix), &world).await;
+    delete_queues(Services::shared().amqp_url(), &prefix).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn embedded() {
+    futures_util::future::join_all(POINTS.map(on_files)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
 async fn distributed() {
-    let deaths = POINTS.into_iter().map(async |point| {
-        let (world, prefix) = (World::new().await, fresh_prefix());
-        dies_at(point, world.on_brokers(Services::shared(), &prefix), &world).await;
-        delete_queues(Services::shared().amqp_url(), &prefix).await;
-    });
-    futures_util::future::join_all(deaths).await;
+    futures_util::future::join_all(POINTS.map(on_brokers)).await;
 }

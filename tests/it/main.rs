@@ -22,6 +22,7 @@ mod privacy;
 mod relay;
 mod retries;
 mod shutdown;
+mod storage;
 mod tidy;
 
 /// Runs each named `async fn(App)` on both engines. RabbitMQ and Redis are there only under `./scripts/test`.

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::Path,
     process::{Child, Command, ExitStatus, Output, Stdio},
 };
 
@@ -11,6 +12,9 @@ use nix::{
 };
 
 use super::{account::Exposition, eventually, raw_http};
+
+/// Where launchers are looked for.
+const SEARCHED: &str = "/usr/bin:/bin:/usr/sbin:/sbin";
 
 /// A running `authpost`. Killed if a test forgets it.
 pub struct Program {
@@ -46,11 +50,23 @@ fn port() -> u16 {
 
 impl Program {
     /// Starts a role. Its log goes to `log`.
-    pub async fn start(role: &str, env: &[(&str, String)], log: &std::path::Path) -> Self {
+    pub async fn start(role: &str, env: &[(&str, String)], log: &Path) -> Self {
+        Self::start_under(&[], role, env, log).await
+    }
+
+    /// Starts a role through other programs, each of which becomes the next one.
+    pub async fn start_under(launcher: &[&str], role: &str, env: &[(&str, String)], log: &Path) -> Self {
         let admin: SocketAddr = ([127, 0, 0, 1], port()).into();
         let public = (role != "worker").then(|| SocketAddr::from(([127, 0, 0, 1], port())));
         let file = std::fs::File::options().create(true).append(true).open(log).expect("a log file");
-        let mut command = command(&[role]);
+        let mut command = match launcher.split_first() {
+            None => command(&[role]),
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(env!("CARGO_BIN_EXE_authpost")).arg(role).env_clear().env("PATH", SEARCHED).stdin(Stdio::null());
+                command
+            }
+        };
         command.env("AUTHPOST_ADMIN_LISTEN", admin.to_string()).env("AUTHPOST_LOG", "json").envs(env.iter().map(|(k, v)| (*k, v.as_str())));
         if let Some(public) = public {
             command.env("AUTHPOST_LISTEN", public.to_string());
@@ -67,9 +83,14 @@ impl Program {
             if tokio::net::TcpStream::connect(self.admin).await.is_err() {
                 return None;
             }
-            (raw_http::get(self.admin, "/readyz").await.0 == 200).then_some(())
+            (self.readiness().await == 200).then_some(())
         })
         .await;
+    }
+
+    /// What `/readyz` answers now.
+    pub async fn readiness(&self) -> u16 {
+        raw_http::get(self.admin, "/readyz").await.0
     }
 
     pub async fn exposition(&self) -> Exposition {

@@ -73,10 +73,17 @@ impl Connection {
         if let Some((user, password)) = &settings.credentials {
             let credentials = Credentials::new(user.clone(), password.expose_secret().to_owned());
             let mechanisms = [Mechanism::Plain, Mechanism::Login];
-            in_time(connect, smtp.auth(&mechanisms, &credentials)).await?.map_err(|error| broken(Phase::Auth, &error))?;
+            let answer = in_time(connect, smtp.auth(&mechanisms, &credentials)).await?.map_err(|error| broken(Phase::Auth, &error))?;
+            if u16::from(answer.code()) != 235 {
+                return Err(refusal(Phase::Auth, answer.code().into()));
+            }
         }
         // lettre keeps only the extensions it knows, and PIPELINING is not one of them: ask again and read for ourselves.
+        // It also takes any answer below 400 for a good one.
         let offers = in_time(connect, smtp.command(Ehlo::new(hello))).await?.map_err(|error| broken(Phase::Hello, &error))?;
+        if u16::from(offers.code()) != 250 {
+            return Err(refusal(Phase::Hello, offers.code().into()));
+        }
         let pipelining = offers.message().any(|line| line.trim().eq_ignore_ascii_case("PIPELINING"));
         let smtputf8 = smtp.server_info().supports_feature(Extension::SmtpUtfEight);
         let now = Instant::now();
@@ -98,7 +105,8 @@ impl Connection {
     /// Asks the relay.
     pub(super) async fn still_lives(&mut self) -> bool {
         self.clean = false;
-        let lives = matches!(timeout(self.timeouts.command, self.smtp.command(Noop)).await, Ok(Ok(_)));
+        let lives =
+            matches!(timeout(self.timeouts.command, self.smtp.command(Noop)).await, Ok(Ok(answer)) if u16::from(answer.code()) == 250);
         self.clean = lives;
         lives
     }
@@ -175,7 +183,8 @@ impl Connection {
 
     /// Brings the connection back to where a new mail can begin, unless the relay is about to close it.
     async fn reset(&mut self) {
-        self.clean = matches!(timeout(self.timeouts.command, self.smtp.command(Rset)).await, Ok(Ok(_)));
+        self.clean =
+            matches!(timeout(self.timeouts.command, self.smtp.command(Rset)).await, Ok(Ok(answer)) if u16::from(answer.code()) == 250);
         self.last_used = Instant::now();
     }
 
