@@ -24,6 +24,7 @@ mod retries;
 mod shutdown;
 mod storage;
 mod tidy;
+mod victims;
 
 /// Runs each named `async fn(App)` on both engines. RabbitMQ and Redis are there only under `./scripts/test`.
 macro_rules! on_both_engines {
