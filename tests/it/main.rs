@@ -17,6 +17,7 @@ mod fuzzed;
 mod harness;
 mod ingress;
 mod journey;
+mod mended;
 mod outages;
 mod privacy;
 mod relay;

@@ -32,7 +32,7 @@ use worker::mail::{
 use crate::harness::{PATIENCE, app::free_port, in_time};
 
 /// An authority of our own and a server that it vouches for.
-fn authority() -> (Vec<u8>, TlsAcceptor) {
+pub fn authority() -> (Vec<u8>, TlsAcceptor) {
     tls::install_provider();
     let mut params = CertificateParams::new(Vec::<String>::new()).expect("valid");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -56,6 +56,8 @@ pub const API_KEY: &str = "sk_test_key";
 pub struct Setup {
     pub worker: Box<dyn FnOnce(&mut Worker) + Send>,
     pub queue_max: u64,
+    /// PEM of an authority to trust.
+    pub extra_ca: Option<Vec<u8>>,
     services: Option<Urls>,
     faulty: bool,
 }
@@ -86,7 +88,7 @@ struct Broker {
 
 impl Setup {
     pub fn embedded() -> Self {
-        Self { worker: Box::new(|_| {}), queue_max: 10_000, services: None, faulty: false }
+        Self { worker: Box::new(|_| {}), queue_max: 10_000, extra_ca: None, services: None, faulty: false }
     }
 
     /// On the RabbitMQ and Redis that all tests share.
@@ -112,7 +114,7 @@ impl Setup {
 
     pub async fn start(self) -> App {
         tls::install_provider();
-        let Self { worker: change, queue_max, services, faulty } = self;
+        let Self { worker: change, queue_max, extra_ca, services, faulty } = self;
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
         let key = SecretString::from(API_KEY.to_owned());
         let workos = Arc::new(StandIn::start(free_port().await, key, clock.clone()).expect("starts"));
@@ -126,7 +128,9 @@ impl Setup {
         change(&mut worker);
         let engine = engine(ways.services, folder.path(), prefix, queue_max);
         let stop = CancellationToken::new();
-        let service = service::serve((ingress(), worker, engine, process()), clock.clone(), stop.clone()).await.expect("starts");
+        let service = service::serve((ingress(), worker, engine, Process { extra_ca, ..process() }), clock.clone(), stop.clone())
+            .await
+            .expect("starts");
         let (public, admin) = (service.public.expect("a front"), service.admin);
         let metrics = Arc::clone(&service.metrics);
         let app = App {
