@@ -171,9 +171,16 @@ fn converse(script: &[u8], chunk: u8, mail: &Mail) -> String {
     heard
 }
 
-/// The last line of each answer.
+/// The last line of each answer. A line ends with both, carriage return and line feed.
 fn last_lines(script: &[u8]) -> impl Iterator<Item = &[u8]> {
-    script.split(|byte| *byte == b'\n').filter(|line| line.get(3) != Some(&b'-'))
+    let mut rest = script;
+    let lines = std::iter::from_fn(move || {
+        let at = rest.windows(2).position(|pair| pair == b"\r\n")?;
+        let line = &rest[..at];
+        rest = &rest[at + 2..];
+        Some(line)
+    });
+    lines.filter(|line| line.get(3) != Some(&b'-'))
 }
 
 fn run<T>(conversation: impl Future<Output = T>) -> T {

@@ -5,10 +5,10 @@
 //! something in it (RFC 3207, section 6; the attack is "response injection").
 
 use std::{
-    fmt,
+    fmt, io,
     net::SocketAddr,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use lettre::transport::smtp::client::AsyncTokioStream;
@@ -30,6 +30,8 @@ use super::{
 const MAX_LINE: u64 = 1024;
 /// Most lines of one answer before TLS.
 const MAX_LINES: usize = 64;
+/// Most bytes read in answer to one write. lettre bounds an answer too, but only once a line has ended.
+const MAX_ANSWER: usize = 256 * 1024;
 /// After STARTTLS a relay sends no second greeting, and lettre reads one.
 const GREETING: &[u8] = b"220 protected\r\n";
 
@@ -42,11 +44,11 @@ pub(super) async fn open(settings: &SmtpSettings) -> Result<Box<dyn AsyncTokioSt
     // Commands are small writes that wait for an answer: Nagle's algorithm would add 40 ms to every mail.
     tcp.set_nodelay(true).map_err(|_| unavailable("the connection broke"))?;
     match settings.security {
-        Security::None => Ok(Box::new(tcp)),
-        Security::Implicit => Ok(Box::new(Protected { stream: protect(settings, tcp).await?, before: b"" })),
+        Security::None => Ok(Box::new(Guarded::new(tcp, b""))),
+        Security::Implicit => Ok(Box::new(Guarded::new(protect(settings, tcp).await?, b""))),
         Security::StartTls => {
             let tcp = in_time(patience, ask_for_tls(tcp, &settings.hello)).await??;
-            Ok(Box::new(Protected { stream: protect(settings, tcp).await?, before: GREETING }))
+            Ok(Box::new(Guarded::new(protect(settings, tcp).await?, GREETING)))
         }
     }
 }
@@ -128,44 +130,59 @@ fn split(line: &[u8]) -> Option<(u16, bool, &str)> {
     }
 }
 
-/// A TLS stream as lettre's, with what lettre wants to read before it.
-struct Protected {
-    stream: TlsStream<TcpStream>,
+/// A stream as lettre's: with what lettre wants to read before it, and a bound on what comes unasked.
+struct Guarded<S> {
+    stream: S,
     before: &'static [u8],
+    room: usize,
 }
 
-impl fmt::Debug for Protected {
+impl<S> Guarded<S> {
+    fn new(stream: S, before: &'static [u8]) -> Self {
+        Self { stream, before, room: MAX_ANSWER }
+    }
+}
+
+impl<S> fmt::Debug for Guarded<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Protected")
+        f.write_str("Guarded")
     }
 }
 
-impl AsyncTokioStream for Protected {
-    fn peer_addr(&self) -> std::io::Result<SocketAddr> {
-        self.stream.get_ref().0.peer_addr()
+/// lettre asks for the peer's address and never looks at it here.
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> AsyncTokioStream for Guarded<S> {
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 
-impl AsyncRead for Protected {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
-        if self.before.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
+impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.before.is_empty() {
+            let (now, later) = self.before.split_at(self.before.len().min(buffer.remaining()));
+            buffer.put_slice(now);
+            self.before = later;
+            return Poll::Ready(Ok(()));
         }
-        let (now, later) = self.before.split_at(self.before.len().min(buffer.remaining()));
-        buffer.put_slice(now);
-        self.before = later;
+        if self.room == 0 {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "an answer without an end")));
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        self.room = self.room.saturating_sub(buffer.filled().len() - before);
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Protected {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.room = MAX_ANSWER;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(context)
     }
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
@@ -173,6 +190,17 @@ impl AsyncWrite for Protected {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_answer_without_an_end_is_cut_off() {
+        let mut wire = Guarded::new(tokio::io::join(tokio::io::repeat(b'x'), tokio::io::sink()), b"220 hi\r\n");
+        let mut heard = Vec::new();
+        let error = wire.read_to_end(&mut heard).await.expect_err("cut off");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(heard.starts_with(b"220 hi\r\nxxx") && heard.len() < 3 * MAX_ANSWER, "{}", heard.len());
+        wire.write_all(b"NOOP\r\n").await.expect("written");
+        assert!(wire.read_u8().await.is_ok(), "the next answer has its own room");
+    }
 
     #[test]
     fn lines_are_whole_or_nothing() {
