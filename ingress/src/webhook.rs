@@ -28,15 +28,12 @@ use crate::Front;
 /// Largest body. WorkOS's are under 1 KiB.
 const MAX_BODY: usize = 256 * 1024;
 
-/// Longest wait for a body.
-const BODY: Duration = Duration::from_secs(10);
-
 /// Bodies of more than 16 KiB read at once: 16 MiB.
 const LARGE_AT_ONCE: usize = 64;
 
 /// How bodies are read.
 pub(crate) fn bodies() -> Bodies {
-    Bodies::new(MAX_BODY, BODY, LARGE_AT_ONCE)
+    Bodies::new(MAX_BODY, LARGE_AT_ONCE)
 }
 
 /// Longest wait for the queue, whatever its adapter promises. WorkOS does not say how long it waits for an answer; a
@@ -66,7 +63,7 @@ enum Refused {
 pub(crate) async fn accept(front: Arc<Front>, request: Request<Incoming>) -> Answer {
     let begun = Instant::now();
     let (head, body) = request.into_parts();
-    let body = match front.bodies.read(body).await {
+    let body = match front.bodies.read(&head, body).await {
         Ok(body) => body,
         Err(error) => return conclude(&front, Err(Refused::Body(error)), begun),
     };

@@ -33,8 +33,12 @@ use crate::telemetry::Seldom;
 /// Longest pause after an accept error. Errors here mean that the process or the machine is out of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A head must be complete this long after the connection, or after the last answer on it.
-const HEAD: Duration = Duration::from_secs(10);
+/// A head must be complete this long after the connection, or after the last answer on it; and a body this long after
+/// the head.
+const USUAL: Patience = Patience(Duration::from_secs(10));
+
+/// The same when most connections are taken: honest senders need milliseconds, and must not wait behind slow ones.
+const CROWDED: Patience = Patience(Duration::from_secs(1));
 
 /// Most bytes of a head.
 const HEAD_BYTES: usize = 16 * 1024;
@@ -64,7 +68,7 @@ where
     H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
-    let permits = Arc::new(Semaphore::new(limits.connections));
+    let room = Arc::new(Room { all: limits.connections, free: Arc::new(Semaphore::new(limits.connections)) });
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let refusals = Seldom::default();
@@ -72,7 +76,7 @@ where
         // Only `close` fails an acquire, and nobody closes this semaphore.
         let permit = tokio::select! {
             () = stop.cancelled() => break,
-            Ok(permit) = Arc::clone(&permits).acquire_owned() => permit,
+            Ok(permit) = Arc::clone(&room.free).acquire_owned() => permit,
         };
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -93,7 +97,7 @@ where
         if stream.set_nodelay(true).is_err() {
             continue;
         }
-        let connection = graceful.watch(connection(stream, handler.clone()));
+        let connection = graceful.watch(connection(stream, Arc::clone(&room), handler.clone()));
         let on_connection = Arc::clone(&on_connection);
         connections.spawn(async move {
             on_connection(true);
@@ -109,50 +113,47 @@ where
     }
 }
 
+/// How long a part of a request may take. Each request bears the one for its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience(Duration);
+
+/// How full a listener is.
+struct Room {
+    all: usize,
+    free: Arc<Semaphore>,
+}
+
+impl Room {
+    fn patience(&self) -> Patience {
+        if self.free.available_permits() < self.all / 4 { CROWDED } else { USUAL }
+    }
+}
+
 /// One connection with its bounds, ready to be driven.
-fn connection<H, F>(stream: TcpStream, handler: H) -> impl GracefulConnection<Error = hyper::Error> + Send
+fn connection<H, F>(stream: TcpStream, room: Arc<Room>, handler: H) -> impl GracefulConnection<Error = hyper::Error> + Send
 where
     H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let framing = Framing::of(&request);
-        let answer = (framing != Framing::Contradictory).then(|| handler(request));
+    let head = room.patience();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        // A proxy in front that reads such a body differently from us would take a part of it for the next request
+        // (request smuggling; RFC 9112, 11.2). WorkOS gives a length; whoever does not loses the connection, and with it
+        // what might have been smuggled.
+        let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+        request.extensions_mut().insert(room.patience());
+        let answer = handler(request);
         async move {
-            let answer = match answer {
-                Some(answer) => answer.await,
-                None => problem(StatusCode::BAD_REQUEST, "framing", "The request gives its length in two ways."),
-            };
-            Ok::<_, Infallible>(if framing == Framing::Length { answer } else { closing(answer) })
+            let answer = answer.await;
+            Ok::<_, Infallible>(if chunked { closing(answer) } else { answer })
         }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        .header_read_timeout(head.0)
         .max_buf_size(HEAD_BYTES)
         .max_headers(HEAD_LINES)
         .serve_connection(TokioIo::new(stream), service)
-}
-
-/// How a request says where its body ends. A proxy in front that reads this differently from us would take a part of one
-/// sender's body for the next one's request (request smuggling; RFC 9112, 11.2). WorkOS gives a length, so anything
-/// else costs its sender the connection, and with it what might have been smuggled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Framing {
-    Length,
-    Chunked,
-    Contradictory,
-}
-
-impl Framing {
-    fn of(request: &Request<Incoming>) -> Self {
-        let has = |name| request.headers().contains_key(name);
-        match (has(header::TRANSFER_ENCODING), has(header::CONTENT_LENGTH)) {
-            (false, _) => Self::Length,
-            (true, false) => Self::Chunked,
-            (true, true) => Self::Contradictory,
-        }
-    }
 }
 
 /// The same answer, and no more requests on its connection.

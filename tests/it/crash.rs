@@ -21,7 +21,7 @@ use crate::harness::{
 
 /// The world around a program.
 pub struct World {
-    pub workos: StandIn,
+    pub workos: Arc<StandIn>,
     pub inbox: Inbox,
     pub folder: tempfile::TempDir,
 }
@@ -30,7 +30,7 @@ impl World {
     pub async fn new() -> Self {
         let clock = Arc::new(SystemClock);
         Self {
-            workos: StandIn::start(free_port().await, SecretString::from(API_KEY.to_owned()), clock.clone()).expect("starts"),
+            workos: Arc::new(StandIn::start(free_port().await, SecretString::from(API_KEY.to_owned()), clock.clone()).expect("starts")),
             inbox: Inbox::start(free_port().await, Manners::default(), clock).expect("starts"),
             folder: tempfile::tempdir().expect("a folder"),
         }

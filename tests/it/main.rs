@@ -15,6 +15,7 @@ mod failpoints;
 mod faults;
 mod fuzzed;
 mod harness;
+mod hostile;
 mod ingress;
 mod journey;
 mod mended;

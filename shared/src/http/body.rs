@@ -1,11 +1,14 @@
 //! Reading bodies from strangers with a bound on each, and on all of them together.
 
-use std::time::Duration;
-
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
+use hyper::{
+    body::{Body as _, Incoming},
+    http::request::Parts,
+};
 use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::{Patience, USUAL};
 
 /// A body up to this size is always read. WorkOS's `magic_auth.created` is under 1 KiB.
 const SMALL: usize = 16 * 1024;
@@ -35,23 +38,23 @@ pub enum BodyError {
 #[derive(Debug)]
 pub struct Bodies {
     limit: usize,
-    patience: Duration,
     large: Semaphore,
 }
 
 impl Bodies {
-    /// At most `limit` bytes each, within `patience`, and `large` of more than 16 KiB at once.
-    pub fn new(limit: usize, patience: Duration, large: usize) -> Self {
-        Self { limit, patience, large: Semaphore::new(large) }
+    /// At most `limit` bytes each, and `large` of more than 16 KiB at once.
+    pub fn new(limit: usize, large: usize) -> Self {
+        Self { limit, large: Semaphore::new(large) }
     }
 
-    /// Reads one.
-    pub async fn read(&self, body: Incoming) -> Result<Bytes, BodyError> {
+    /// Reads the body of a request with this head, within the patience the head bears.
+    pub async fn read(&self, head: &Parts, body: Incoming) -> Result<Bytes, BodyError> {
+        let Patience(patience) = head.extensions.get().copied().unwrap_or(USUAL);
         let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
         if declared > self.limit {
             return Err(BodyError::TooLarge);
         }
-        tokio::time::timeout(self.patience, self.collect(body, declared)).await.unwrap_or(Err(BodyError::TooSlow))
+        tokio::time::timeout(patience, self.collect(body, declared)).await.unwrap_or(Err(BodyError::TooSlow))
     }
 
     async fn collect(&self, mut body: Incoming, declared: usize) -> Result<Bytes, BodyError> {

@@ -73,7 +73,8 @@ fn file(kind: &'static str, text: &'static str) -> Answer {
 }
 
 async fn ask(asks: &tokio::sync::mpsc::Sender<Ask>, request: Request<Incoming>) -> Answer {
-    let Ok(body) = Bodies::new(1024, Duration::from_secs(5), 1).read(request.into_body()).await else {
+    let (head, body) = request.into_parts();
+    let Ok(body) = Bodies::new(1024, 1).read(&head, body).await else {
         return http::problem(StatusCode::BAD_REQUEST, "unreadable", "The request could not be read.");
     };
     let email = serde_json::from_slice::<serde_json::Value>(&body).ok().and_then(|value| value.get("email")?.as_str().map(str::to_owned));
