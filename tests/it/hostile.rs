@@ -14,7 +14,7 @@ use tokio::{
 use crate::{
     crash::World,
     harness::{
-        App,
+        self, App,
         app::SECRET,
         eventually, in_time,
         load::{Load, Sender},
@@ -42,13 +42,6 @@ fn answers(text: &str) -> usize {
     text.matches("HTTP/1.1 ").count()
 }
 
-/// Resident memory in MiB.
-fn resident(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("running");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
-    line.split_ascii_whitespace().nth(1).expect("a number").parse::<u64>().expect("a number") / 1024
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn two_thousand_slow_senders_keep_nobody_out() {
     let world = World::new().await;
@@ -59,7 +52,7 @@ async fn two_thousand_slow_senders_keep_nobody_out() {
     // Longer than it takes until the first slow ones are cut off and come back.
     let begun = Instant::now();
     eventually("honest deliveries for 15 s", async || (begun.elapsed() > Duration::from_secs(15)).then_some(())).await;
-    let memory = resident(program.pid());
+    let memory = program.resident();
     assert_eq!(load.refused(), 0, "an honest delivery was refused");
     let asked = load.end().await;
     assert!(asked.made.len() > 200 && asked.in_doubt == 0, "{} accepted, {} not answered", asked.made.len(), asked.in_doubt);
@@ -67,6 +60,7 @@ async fn two_thousand_slow_senders_keep_nobody_out() {
     // How fast they are answered is measured where nothing else runs: ./scripts/bench.
     let p99 = program.exposition().await.quantile("authpost_webhook_seconds", 0.99);
     assert!(memory < 160, "{memory} MiB");
+    harness::figure(&format!("{memory} MiB with 2,000 slow senders"));
     assert!(program.exposition().await.webhooks("accepted") >= 200 && p99.is_some());
     drop(slow);
     eventually("their connections are gone", async || (program.exposition().await.value("authpost_http_connections") < 10.0).then_some(()))

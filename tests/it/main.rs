@@ -20,6 +20,7 @@ mod ingress;
 mod journey;
 mod mended;
 mod outages;
+mod overload;
 mod privacy;
 mod relay;
 mod retries;

@@ -52,7 +52,6 @@ async fn an_answer_after_the_dot_is_lost(app: App) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_transient_answer_of_workos_is_tried_again() {
-    let cut = Instead::Answer(200, vec![("content-length", "5000".to_owned())], "{".to_owned());
     for (instead, reason) in [
         (answer(500), "workos_unavailable"),
         (answer(502), "workos_unavailable"),
@@ -62,7 +61,6 @@ async fn every_transient_answer_of_workos_is_tried_again() {
         (answer(302), "workos_bad_answer"),
         (answer(422), "workos_bad_answer"),
         (Instead::Answer(200, Vec::new(), "x".repeat(1024 * 1024 + 1)), "workos_bad_answer"),
-        (cut, "workos_unavailable"),
     ] {
         let app = App::embedded().await;
         app.workos.answer_instead([instead]);

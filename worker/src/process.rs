@@ -54,6 +54,11 @@ pub async fn process(back: &Back, event: &QueuedEvent, attempt: u32) -> Outcome 
     };
     failpoint::reach(Point::AfterFetch);
     match announce(back, lease).await {
+        // Connecting and announcing may have taken many seconds: the last look before the relay is told anything.
+        Ok(Some(sending)) if back.clock.now() >= mail.expires_at() => {
+            release(back, sending.nothing_was_sent()).await;
+            Outcome::Expired { after: Reason::None }
+        }
         Ok(Some(sending)) => hand_over(back, event, attempt, sending, relay, &mail).await,
         Ok(None) => {
             back.metrics.claim(ClaimResult::Lost);
@@ -141,8 +146,7 @@ async fn prepare(back: &Back, event: &QueuedEvent) -> Result<(Mail, Box<dyn Rela
     // WorkOS's word on the code's end counts for more than the event's.
     let mail = back.templates.login_code(&event.event_id, &code, back.clock.now())?;
     let relay = back.mailer.connect().await.map_err(Unprepared::Fault)?;
-    // Connecting may have taken many seconds: the last look before the relay is told anything.
-    if back.clock.now() >= code.expires_at { Err(Unprepared::Expired) } else { Ok((mail, relay)) }
+    Ok((mail, relay))
 }
 
 /// Speaks to the relay. From here on, what matters is whether the relay may have the mail.

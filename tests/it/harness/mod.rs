@@ -17,6 +17,12 @@ pub use app::{App, Setup};
 /// Longest wait for anything that should happen. Generous: a test that meets it has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Shows something that was measured: under `--nocapture`, which is how the figures in the documents were taken.
+#[expect(clippy::print_stdout, reason = "a figure is there to be read")]
+pub fn figure(text: &str) {
+    println!("figure: {text}");
+}
+
 /// Looks until `seen` gives a value. For what has no event to wait on: a metric, a row in somebody else's store.
 pub async fn eventually<T>(what: &str, mut seen: impl AsyncFnMut() -> Option<T>) -> T {
     let mut looks = tokio::time::interval(Duration::from_millis(10));

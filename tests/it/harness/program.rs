@@ -107,6 +107,13 @@ impl Program {
         assert!(self.ended().await.success(), "it ended by itself with 0");
     }
 
+    /// Resident memory in MiB.
+    pub fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("running");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
+        line.split_ascii_whitespace().nth(1).expect("a number").parse::<u64>().expect("a number") / 1024
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

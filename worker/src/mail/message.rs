@@ -15,6 +15,7 @@ use shared::{
     address::EmailAddress,
     fault::{Fault, Reason},
     ids::EventId,
+    login_code::LoginCode,
 };
 use zeroize::Zeroizing;
 
@@ -41,13 +42,8 @@ pub struct Sender {
 const AUTOMATIC: &[(&str, &str)] = &[("Auto-Submitted", "auto-generated"), ("X-Auto-Response-Suppress", "OOF, AutoReply, RN, NRN, DR")];
 
 /// Builds the message. The same event, code and second give the same bytes.
-pub(super) fn build(
-    event_id: &EventId,
-    sender: &Sender,
-    recipient: &EmailAddress,
-    content: Content,
-    now: Timestamp,
-) -> Result<Mail, Fault> {
+pub(super) fn build(event_id: &EventId, sender: &Sender, code: &LoginCode, content: Content, now: Timestamp) -> Result<Mail, Fault> {
+    let LoginCode { recipient, expires_at, .. } = code;
     let key = digest(event_id);
     let message_id = format!("<{key}@{}>", sender.address.domain());
     let mut builder = Message::builder()
@@ -67,7 +63,7 @@ pub(super) fn build(
         .singlepart(SinglePart::builder().header(ContentType::TEXT_HTML).body(content.html));
     let message = builder.multipart(parts).map_err(|_| unbuildable("the message"))?;
     let bytes = Zeroizing::new(message.formatted());
-    Ok(Mail { recipient: recipient.clone(), sender: sender.address.clone(), bytes, message_id })
+    Ok(Mail { recipient: recipient.clone(), sender: sender.address.clone(), bytes, message_id, expires_at: *expires_at })
 }
 
 /// 32 hex digits that name the event without repeating its id.

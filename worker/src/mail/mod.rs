@@ -7,6 +7,7 @@ pub mod smtp;
 use std::{borrow::Cow, fmt};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use shared::{address::EmailAddress, fault::Fault};
 use zeroize::Zeroizing;
 
@@ -16,12 +17,18 @@ pub struct Mail {
     pub(crate) sender: EmailAddress,
     pub(crate) bytes: Zeroizing<Vec<u8>>,
     pub(crate) message_id: String,
+    pub(crate) expires_at: Timestamp,
 }
 
 impl Mail {
     /// The RFC 5322 text. Holds the code.
     pub fn expose(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// When the code in it dies.
+    pub fn expires_at(&self) -> Timestamp {
+        self.expires_at
     }
 
     /// The Message-ID, the same for every copy of one event's mail.

@@ -133,12 +133,11 @@ impl Templates {
 
     /// The mail for a code, if that is alive at `now`: there is no other way to make one.
     pub fn login_code(&self, event_id: &EventId, code: &LoginCode, now: Timestamp) -> Result<Mail, NotMade> {
-        let LoginCode { code, recipient, expires_at } = code;
-        if now >= *expires_at {
+        if now >= code.expires_at {
             return Err(NotMade::Expired);
         }
-        let content = self.content(code, now, *expires_at)?;
-        Ok(message::build(event_id, &self.sender, recipient, content, now)?)
+        let content = self.content(&code.code, now, code.expires_at)?;
+        Ok(message::build(event_id, &self.sender, code, content, now)?)
     }
 
     fn content(&self, code: &Code, now: Timestamp, expires_at: Timestamp) -> Result<Content, Fault> {

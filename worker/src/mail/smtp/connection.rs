@@ -9,9 +9,9 @@ use std::{
 use lettre::transport::smtp::{
     Error as SmtpError,
     authentication::{Credentials, Mechanism},
-    client::{AsyncSmtpConnection, AsyncTokioStream},
-    commands::{Ehlo, Noop, Rset},
-    extension::{ClientId, Extension},
+    client::AsyncSmtpConnection,
+    commands::{Noop, Rset},
+    extension::ClientId,
     response::Response,
 };
 use secrecy::ExposeSecret as _;
@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     reply::{self, Phase, refusal, unavailable},
     settings::{SmtpSettings, Timeouts},
-    stream::{self, in_time},
+    stream::{self, Greeted, in_time},
 };
 use crate::mail::{Accepted, Mail, SendError, message};
 
@@ -60,11 +60,11 @@ pub(super) struct Failure {
 impl Connection {
     /// A connection from nothing.
     pub(super) async fn open(settings: &SmtpSettings) -> Result<Self, Fault> {
-        Self::greet(stream::open(settings).await?, settings).await
+        Self::log_in(stream::open(settings).await?, settings).await
     }
 
-    /// Says hello and logs in, over whatever stream.
-    pub(super) async fn greet(stream: Box<dyn AsyncTokioStream>, settings: &SmtpSettings) -> Result<Self, Fault> {
+    /// Logs in, if there are credentials.
+    pub(super) async fn log_in((stream, offers): Greeted, settings: &SmtpSettings) -> Result<Self, Fault> {
         let Timeouts { connect, .. } = settings.timeouts;
         let hello = ClientId::Domain(settings.hello.clone());
         let mut smtp = in_time(connect, AsyncSmtpConnection::connect_with_transport(stream, &hello))
@@ -78,14 +78,7 @@ impl Connection {
                 return Err(refusal(Phase::Auth, answer.code().into()));
             }
         }
-        // lettre keeps only the extensions it knows, and PIPELINING is not one of them: ask again and read for ourselves.
-        // It also takes any answer below 400 for a good one.
-        let offers = in_time(connect, smtp.command(Ehlo::new(hello))).await?.map_err(|error| broken(Phase::Hello, &error))?;
-        if u16::from(offers.code()) != 250 {
-            return Err(refusal(Phase::Hello, offers.code().into()));
-        }
-        let pipelining = offers.message().any(|line| line.trim().eq_ignore_ascii_case("PIPELINING"));
-        let smtputf8 = smtp.server_info().supports_feature(Extension::SmtpUtfEight);
+        let (pipelining, smtputf8) = (offers.has("PIPELINING"), offers.has("SMTPUTF8"));
         let now = Instant::now();
         Ok(Self { smtp, pipelining, smtputf8, timeouts: settings.timeouts, opened: now, last_used: now, clean: true })
     }

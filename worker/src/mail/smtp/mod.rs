@@ -5,6 +5,7 @@
 //! connection says itself whether its last transaction ended cleanly, and only then serves another mail.
 
 mod connection;
+mod hello;
 mod reply;
 mod settings;
 mod stream;
@@ -13,20 +14,22 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use deadpool::managed::{self, Metrics as Use, Pool, RecycleError, RecycleResult};
-use lettre::transport::smtp::client::AsyncTokioStream;
 use shared::{
     fault::Fault,
     metrics::{Metrics, labels::Success},
 };
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 
 use self::{
     connection::{Connection, Stage},
     reply::result_label,
 };
 pub use self::{
+    hello::ask_for_tls,
     settings::{RelayUrl, Security, SettingsError, SmtpSettings, Timeouts},
-    stream::ask_for_tls,
 };
 use super::{Accepted, Mail, Mailer, Relay, SendError};
 
@@ -178,8 +181,12 @@ impl Relay for Line {
 
 /// One mail over a stream that is open and protected already, from the relay's greeting on: the conversation without
 /// the pool and the network around it.
-pub async fn send_over(stream: Box<dyn AsyncTokioStream>, settings: &SmtpSettings, mail: &Mail) -> Result<Accepted, SendError> {
-    let mut connection = Connection::greet(stream, settings).await.map_err(SendError::NotSent)?;
+pub async fn send_over<S>(stream: S, settings: &SmtpSettings, mail: &Mail) -> Result<Accepted, SendError>
+where
+    S: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static,
+{
+    let greeted = hello::greeting(stream, &settings.hello).await.map(stream::greeted).map_err(SendError::NotSent)?;
+    let mut connection = Connection::log_in(greeted, settings).await.map_err(SendError::NotSent)?;
     connection.transact(mail).await.map_err(|failure| failure.error)
 }
 
