@@ -1,62 +1,180 @@
 //! Codes, keys, secrets and addresses are in no log line, metric or file, whatever happens and however much is logged.
 
-use nix::sys::signal::Signal;
-use sandbox::{
-    inbox::{Misdeed, Step},
-    workos::Instead,
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use lapin::{
+    options::{BasicGetOptions, BasicNackOptions},
+    types::AMQPValue,
 };
+use sandbox::{
+    inbox::{Inbox, Manners, Misdeed, Step, base64},
+    workos::{Instead, MagicAuth},
+};
+use shared::{clock::SystemClock, queue::rabbitmq::Names, retry::Stage};
 
 use crate::{
     crash::World,
     harness::{
-        app::{API_KEY, SECRET},
+        app::{API_KEY, SECRET, free_port, fresh_prefix},
         eventually, in_time,
         program::Program,
+        queues::{self, delete_queues},
         raw_http,
+        services::Services,
     },
+    relay::authority,
 };
 
-#[tokio::test(flavor = "multi_thread")]
-async fn at_trace_with_every_outcome() {
-    let world = World::new().await;
-    let mut env = world.env();
-    env.push(("RUST_LOG", "trace,hyper=trace,lapin=trace,redis=trace,rustls=trace".to_owned()));
-    let program = Program::start("serve", &env, &world.log()).await;
+/// Everything that could be turned up, by name and by module.
+const LOUD: &str = "trace,hyper=trace,hyper::proto::h1=trace,hyper_util::client=trace,lapin=trace,lapin::channel=trace,\
+                    amq_protocol=trace,redis=trace,redis::aio=trace,rustls=trace,rustls::client::hs=trace,lettre=trace,tokio=trace";
 
-    let sent = world.ask(&program, "alice.secretly@example.com").await;
-    in_time("sent", world.inbox.reached(1)).await;
-    world.inbox.order(Step::Rcpt, Misdeed::Say("550 5.1.1 <bob.secretly@example.com> unknown"));
-    let refused = world.ask(&program, "bob.secretly@example.com").await;
-    world.workos.answer_instead([Instead::Answer(500, Vec::new(), format!("oops {}", sent.code))]);
-    let retried = world.ask(&program, "carol.secretly@example.com").await;
-    let ended = async || {
-        let exposition = program.exposition().await;
-        (exposition.outcomes("dead") == 1 && exposition.outcomes("sent") == 2).then_some(())
+/// What the relay wants to hear.
+const PASSWORD: &str = "relay-pa55word";
+
+/// A relay with TLS and a password, and what a program needs for it.
+async fn behind_tls(world: &mut World) -> Vec<(&'static str, String)> {
+    let (ca, acceptor) = authority();
+    let login = Some(("relay-user".to_owned(), PASSWORD.to_owned()));
+    let manners = Manners { implicit_tls: Some(acceptor), login, ..Manners::default() };
+    world.inbox = Inbox::start(free_port().await, manners, Arc::new(SystemClock)).expect("starts");
+    let file = world.folder.path().join("ca.pem");
+    std::fs::write(&file, ca).expect("written");
+    let url = format!("smtps://relay-user:{PASSWORD}@localhost:{}", world.inbox.address().port());
+    vec![("SMTP_URL", url), ("AUTHPOST_EXTRA_CA", file.display().to_string()), ("RUST_LOG", LOUD.to_owned())]
+}
+
+/// Takes events through every outcome; returns all that nobody may find.
+async fn every_outcome(world: &World, program: &Program, resting: impl AsyncFnOnce()) -> (MagicAuth, Vec<String>) {
+    let ended = async |outcome: &str, count: u64| {
+        eventually(outcome, async || (program.exposition().await.outcomes(outcome) >= count).then_some(())).await;
     };
-    eventually("all have ended", ended).await;
-    world.ask(&program, "not an address\u{7f}").await;
-    eventually("it is dead", async || (program.exposition().await.outcomes("dead") == 2).then_some(())).await;
+    let sent = world.ask(program, "alice.secretly@example.com").await;
+    in_time("sent", world.inbox.reached(1)).await;
+    ended("sent", 1).await;
+    assert!(world.post(program, &sent).await);
+    ended("duplicate", 1).await;
+    world.inbox.order(Step::Rcpt, Misdeed::Say("550 5.1.1 <bob.secretly@example.com> unknown"));
+    let refused = world.ask(program, "bob.secretly@example.com").await;
+    ended("dead", 1).await;
+    world.workos.answer_instead([Instead::Answer(500, Vec::new(), format!("oops {}", sent.code))]);
+    let retried = world.ask(program, "carol.secretly@example.com").await;
+    ended("retry", 1).await;
+    resting().await;
+    ended("sent", 2).await;
+    world.inbox.order(Step::Dot, Misdeed::KeepAndHangUp);
+    let ambiguous = world.ask(program, "dave.secretly@example.com").await;
+    ended("sent", 3).await;
+    let unmailable = world.ask(program, "erin.secretly@example.com\u{7f}").await;
+    ended("dead", 2).await;
+    let late = world.workos.make_code_for("frank.secretly@example.com", SignedDuration::from_secs(-1));
+    assert!(world.post(program, &late).await);
+    ended("expired", 1).await;
     let forged = b"POST /v1/workos_webhook/ HTTP/1.1\r\nHost: t\r\nConnection: close\r\nWorkOS-Signature: t=1, v1=00\r\nContent-Length: 23\r\n\r\n{\"email\":\"eve@evil.tld\"}";
     raw_http::send(program.public.expect("a front"), forged).await;
+    let codes = [&sent, &refused, &retried, &ambiguous, &unmailable, &late].map(|made| made.code.clone());
+    let plain = format!("\0relay-user\0{PASSWORD}");
+    let words =
+        [API_KEY, SECRET, PASSWORD, "secretly@", "alice.secretly", "eve@evil", "guest:guest", "and works once", "multipart/alternative"];
+    let secrets = codes.into_iter().chain(words.map(str::to_owned)).chain([base64(plain.as_bytes())]).collect();
+    (sent, secrets)
+}
 
+/// The log and the metrics of a program that has been through everything.
+async fn log_and_metrics(world: &World, program: Program, sent: &MagicAuth) -> (String, String) {
     let metrics = raw_http::get(program.admin, "/metrics").await.1;
-    program.signal(Signal::SIGTERM);
-    assert!(program.ended().await.success());
+    program.stop().await;
     let log = std::fs::read_to_string(world.log()).expect("a log");
     assert!(log.contains("TRACE") || log.contains("DEBUG"), "the log was not turned up");
     assert!(log.contains(&sent.event_id), "the log does not say what happened to which event");
     check_form(&log, &sent.event_id);
-    let mut kept = String::new();
-    for file in std::fs::read_dir(world.folder.path().join("data")).expect("a folder") {
-        kept.push_str(&String::from_utf8_lossy(&std::fs::read(file.expect("a file").path()).expect("readable")));
-    }
-    assert!(kept.contains("not_found") || kept.contains("recipient_refused"), "the dead letters are not in the file");
-    let secrets = [API_KEY, SECRET, "secretly@", "alice.secretly", "eve@evil", &sent.code, &refused.code, &retried.code];
-    for (place, text) in [("log", &log), ("metrics", &metrics), ("database", &kept)] {
+    (log, metrics)
+}
+
+fn nobody_finds(secrets: &[String], places: &[(&str, &String)]) {
+    for (place, text) in places {
+        assert!(!text.is_empty(), "nothing was looked at in the {place}");
         for secret in secrets {
             assert!(!holds(text, secret), "the {place} holds {secret:?}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_trace_with_every_outcome() {
+    let mut world = World::new().await;
+    let mut env = world.env();
+    env.extend(behind_tls(&mut world).await);
+    let program = Program::start("serve", &env, &world.log()).await;
+    let (sent, secrets) = every_outcome(&world, &program, async || {}).await;
+    let (log, metrics) = log_and_metrics(&world, program, &sent).await;
+    let mut kept = String::new();
+    for file in std::fs::read_dir(world.folder.path().join("data")).expect("a folder") {
+        kept.push_str(&String::from_utf8_lossy(&std::fs::read(file.expect("a file").path()).expect("readable")));
+    }
+    assert!(kept.contains("recipient_refused"), "the dead letters are not in the file");
+    nobody_finds(&secrets, &[("log", &log), ("metrics", &metrics), ("database", &kept)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
+async fn at_trace_with_every_outcome_on_a_broker() {
+    let mut world = World::new().await;
+    let (services, prefix) = (Services::shared(), fresh_prefix());
+    let mut env = world.on_brokers(services, &prefix);
+    env.extend(behind_tls(&mut world).await);
+    let program = Program::start("serve", &env, &world.log()).await;
+    let names = Names::new(&prefix, 1);
+    let mut queued = String::new();
+    let resting = async || {
+        let retry = names.retry(Stage::S2);
+        queued = eventually("the retry rests", async || peek(&retry).await).await;
+    };
+    let (sent, secrets) = every_outcome(&world, &program, resting).await;
+    let dead = peek(&names.dead()).await.expect("a dead letter");
+    assert!(queued.contains("workos_unavailable") && dead.contains("recipient_refused"), "{queued} {dead}");
+    let claims = everything_in_redis(&prefix).await;
+    assert!(claims.contains("done"), "{claims}");
+    let (log, metrics) = log_and_metrics(&world, program, &sent).await;
+    let places = [("log", &log), ("metrics", &metrics), ("retry queue", &queued), ("dead letters", &dead), ("claims", &claims)];
+    nobody_finds(&secrets, &places);
+    delete_queues(services.amqp_url(), &prefix).await;
+}
+
+/// All of the first message in a queue, which stays there.
+async fn peek(queue: &str) -> Option<String> {
+    let (connection, channel) = queues::connect(Services::shared().amqp_url()).await;
+    let message = channel.basic_get(queue.into(), BasicGetOptions::default()).await.expect("asked");
+    let text = match &message {
+        Some(message) => {
+            let requeue = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
+            message.delivery.acker.nack(requeue).await.expect("given back");
+            let headers = message.delivery.properties.headers().clone().unwrap_or_default();
+            let headers = headers.inner().iter().map(|(name, value)| match value {
+                AMQPValue::LongString(text) => format!("{name}: {text}"),
+                other => format!("{name}: {other:?}"),
+            });
+            let properties = format!("{:?}", message.delivery.properties);
+            Some(headers.chain([properties, String::from_utf8_lossy(&message.delivery.data).into_owned()]).collect::<Vec<_>>().join("\n"))
+        }
+        None => None,
+    };
+    connection.close(200, "bye".into()).await.expect("closed");
+    text
+}
+
+/// Every key under a prefix with all its fields.
+async fn everything_in_redis(prefix: &str) -> String {
+    let client = redis::Client::open(Services::shared().redis_url()).expect("a URL");
+    let mut redis = client.get_multiplexed_async_connection().await.expect("connects");
+    let keys: Vec<String> = redis::cmd("KEYS").arg(format!("{prefix}:*")).query_async(&mut redis).await.expect("keys");
+    let mut text = String::new();
+    for key in keys {
+        let fields: Vec<String> = redis::cmd("HGETALL").arg(&key).query_async(&mut redis).await.expect("a hash");
+        text.extend([key.as_str(), " ", &fields.join(" "), "\n"]);
+    }
+    text
 }
 
 /// Every line is JSON, and the one that ends an event says all that is asked about it.

@@ -20,6 +20,8 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
+pub use self::session::base64;
+
 /// Most mails kept; older ones are let go and stay counted.
 const KEPT: usize = 100_000;
 

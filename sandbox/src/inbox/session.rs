@@ -135,7 +135,8 @@ fn log_in(shared: &Shared, line: &str) -> &'static str {
     if given == base64(format!("\0{user}\0{password}").as_bytes()) { "235 2.7.0 welcome" } else { "535 5.7.8 credentials invalid" }
 }
 
-fn base64(bytes: &[u8]) -> String {
+/// RFC 4648, 4.
+pub fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
