@@ -98,7 +98,10 @@ async fn claim(back: &Back, event: &QueuedEvent) -> Result<Claim, Fault> {
         let fault = match asked {
             Ok(claim) => {
                 back.metrics.claim(match &claim {
-                    Claim::Fresh(lease) if lease.past().may_be_out() => ClaimResult::Doubtful,
+                    Claim::Fresh(lease) if lease.past().may_be_out() => {
+                        tracing::warn!(event_id = %event.event_id, doubt = "before", "a mail for this event may be out already");
+                        ClaimResult::Doubtful
+                    }
                     Claim::Fresh(_) => ClaimResult::Fresh,
                     Claim::Busy(_) => ClaimResult::Busy,
                     Claim::Done => ClaimResult::Done,
@@ -156,7 +159,7 @@ async fn hand_over(back: &Back, event: &QueuedEvent, attempt: u32, sending: Send
         Ok(accepted) => {
             failpoint::reach(Point::AfterRelay);
             back.metrics.sent(event.created_at, back.clock.now());
-            record(back, &sending, &accepted.receipt).await;
+            record(back, event, &sending, &accepted.receipt).await;
             failpoint::reach(Point::AfterRecord);
             Outcome::Sent { receipt: accepted.receipt }
         }
@@ -175,22 +178,28 @@ async fn hand_over(back: &Back, event: &QueuedEvent, attempt: u32, sending: Send
 
 /// Records that the mail is out. Whatever happens here, it stays sent: this process remembers it, and a store that
 /// does not answer is told again for a while.
-async fn record(back: &Back, sending: &Sending, receipt: &str) {
+async fn record(back: &Back, event: &QueuedEvent, sending: &Sending, receipt: &str) {
     let begun = Instant::now();
     let mut failures = 0;
     loop {
         match timed(back, ClaimStep::Complete, back.dedupe.complete(sending, receipt)).await {
             Ok(Completion::Recorded) => return,
-            Ok(Completion::Late) => return back.metrics.claim(ClaimResult::Late),
-            Ok(Completion::Already) => return back.metrics.claim(ClaimResult::Already),
+            Ok(Completion::Late) => return doubt(back, event, ClaimResult::Late),
+            Ok(Completion::Already) => return doubt(back, event, ClaimResult::Already),
             Err(fault) if begun.elapsed() >= back.manner.record_for => {
-                back.metrics.claim(ClaimResult::Unrecorded);
-                return tracing::warn!(%fault, "a mail went out and the dedupe store could not be told");
+                tracing::warn!(%fault, "a mail went out and the dedupe store could not be told");
+                return doubt(back, event, ClaimResult::Unrecorded);
             }
             Err(_) => failures += 1,
         }
         sleep(Policy::HOLDING.delay(failures, (back.chance)())).await;
     }
+}
+
+/// A mail went out, and another one may have or may yet.
+fn doubt(back: &Back, event: &QueuedEvent, why: ClaimResult) {
+    back.metrics.claim(why);
+    tracing::warn!(event_id = %event.event_id, doubt = why.label(), "another mail for this event may be out");
 }
 
 /// Announces the sending. A store that does not answer is asked again for a while with the same lease: given up at
