@@ -70,8 +70,16 @@ pub async fn post_all(public: SocketAddr, codes: &[MagicAuth], connections: usiz
     rate(codes.len(), begun.elapsed())
 }
 
-/// Posts at an even pace; who was asked for, and when the request went out.
-pub async fn post_paced(world: &World, public: SocketAddr, pace: u32, seconds: u32) -> Vec<(String, Timestamp)> {
+/// What was posted at an even pace.
+pub struct Paced {
+    /// Who was asked for, and when the request went out.
+    pub sent: Vec<(String, Timestamp)>,
+    /// From the connection to the answer, in milliseconds, the shortest first.
+    pub acks: Vec<f64>,
+}
+
+/// Posts at an even pace, each over a connection of its own; every answer is 200.
+pub async fn post_paced(world: &World, public: SocketAddr, pace: u32, seconds: u32) -> Paced {
     let mut due = tokio::time::interval(Duration::from_secs(1) / pace);
     let mut posting = tokio::task::JoinSet::new();
     let mut sent = Vec::new();
@@ -81,13 +89,16 @@ pub async fn post_paced(world: &World, public: SocketAddr, pace: u32, seconds: u
         let made = world.workos.make_code(&email);
         sent.push((email, SystemClock.now()));
         posting.spawn(async move {
+            let begun = Instant::now();
             let mut stream = TcpStream::connect(public).await.expect("connects");
             stream.set_nodelay(true).expect("set");
             exchange(&mut stream, &request(&made)).await;
+            begun.elapsed().as_secs_f64() * 1000.0
         });
     }
-    posting.join_all().await;
-    sent
+    let mut acks = posting.join_all().await;
+    acks.sort_by(f64::total_cmp);
+    Paced { sent, acks }
 }
 
 /// From the webhook's first byte to the relay's 250, in milliseconds: median and 99th percentile.

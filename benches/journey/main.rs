@@ -32,6 +32,9 @@ const CONNECTIONS: usize = 64;
 /// Events a second of the latency run, and how many seconds.
 const PACE: (u32, u32) = (100, 20);
 
+/// Slow senders of the siege.
+const STRANGERS: usize = 2000;
+
 /// WorkOS and the relay.
 pub struct World {
     workos: StandIn,
@@ -96,6 +99,7 @@ async fn measure() -> Report {
     distributed(&mut report, &services).await;
     embedded(&mut report).await;
     paced(&mut report, &services).await;
+    besieged(&mut report, &services).await;
     report
 }
 
@@ -142,6 +146,27 @@ async fn embedded(report: &mut Report) {
     program.ended().await;
 }
 
+/// (i): the same pace while strangers hold connections and say a byte a second.
+async fn besieged(report: &mut Report, services: &Services) {
+    let world = World::new(false).await;
+    let prefix = fresh_prefix();
+    let env = world.on_brokers(services, &prefix);
+    let (front, worker) = (Program::start("ingress", &env, &world.log()).await, Program::start("worker", &env, &world.log()).await);
+    let public = front.public.expect("a front");
+    let slow = harness::slow::SlowSenders::start(public, STRANGERS).await;
+    let (pace, seconds) = PACE;
+    let paced = load::post_paced(&world, public, pace, seconds).await;
+    report.besieged = (paced.acks[paced.acks.len() / 2], paced.acks[paced.acks.len() * 99 / 100]);
+    report.besieged_usage = Usage::of(front.pid());
+    world.inbox.reached(paced.sent.len() as u64).await;
+    drop(slow);
+    for program in [front, worker] {
+        program.signal(Signal::SIGTERM);
+        program.ended().await;
+    }
+    harness::queues::delete_queues(services.amqp_url(), &prefix).await;
+}
+
 /// (f): a steady pace, and how long each person waits.
 async fn paced(report: &mut Report, services: &Services) {
     let world = World::new(false).await;
@@ -151,9 +176,9 @@ async fn paced(report: &mut Report, services: &Services) {
     let (pace, seconds) = PACE;
     let public = front.public.expect("a front");
     // The first second warms connections up and is not counted.
-    let warm_up = load::post_paced(&world, public, pace, 1).await;
+    let warm_up = load::post_paced(&world, public, pace, 1).await.sent;
     world.inbox.reached(warm_up.len() as u64).await;
-    let sent = load::post_paced(&world, public, pace, seconds).await;
+    let sent = load::post_paced(&world, public, pace, seconds).await.sent;
     world.inbox.reached((warm_up.len() + sent.len()) as u64).await;
     report.latency = load::latencies(&world.inbox.mails(), &sent);
     for program in [front, worker] {

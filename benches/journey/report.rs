@@ -80,6 +80,9 @@ pub struct Report {
     pub embedded: f64,
     pub embedded_usage: Usage,
     pub latency: (f64, f64),
+    /// Median and 99th percentile of the answer, in milliseconds, with slow senders on 2,000 connections.
+    pub besieged: (f64, f64),
+    pub besieged_usage: Usage,
 }
 
 impl Report {
@@ -147,6 +150,14 @@ impl Report {
             ("(h)   meanwhile RabbitMQ and Redis", format!("{:.0} us", self.worker_around.engines), String::new(), None),
             ("(h)   meanwhile WorkOS's stand-in and the sink", format!("{:.0} us", self.worker_around.around), String::new(), None),
             ("(h) embedded, both roles: CPU time an event", format!("{:.0} us", self.embedded_usage.cpu), String::new(), None),
+            ("(i) answer with 2,000 slow senders, median", format!("{:.1} ms", self.besieged.0), String::new(), None),
+            (
+                "(i) the same, 99th percentile",
+                format!("{:.1} ms", self.besieged.1),
+                String::new(),
+                Some((self.besieged.1 <= 100.0, "<= 100 ms")),
+            ),
+            ("(i) ingress: peak memory", format!("{:.1} MiB", self.besieged_usage.peak_mib), String::new(), None),
         ];
         let mut out = std::io::stdout();
         writeln!(out, "{:<52} {:>12} {:>12}  goal", "figure", "measured", "ratio").expect("printed");

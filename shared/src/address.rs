@@ -51,6 +51,10 @@ impl EmailAddress {
         if domain.is_empty() || domain.starts_with('.') || domain.ends_with('.') {
             return Err(InvalidAddress::Domain);
         }
+        // The form that SMTP speaks can be longer than the one that was typed.
+        if local.len() + 1 + domain.len() > MAX_ADDRESS_BYTES {
+            return Err(InvalidAddress::TooLong);
+        }
         Ok(Self { local: local.to_owned(), domain })
     }
 
