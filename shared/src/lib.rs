@@ -6,7 +6,7 @@
 //! [`login_code`], and settles the delivery. Every failure on the way is a [`fault::Fault`], every delay comes from
 //! [`retry`].
 //!
-//! Pure, no IO: `address`, `clock`, `event`, `fault`, `ids`, `login_code`, `payload`, `retry`, `webhook`.
+//! Pure, no IO: `address`, `clock`, `event`, `fault`, `ids`, `login_code`, `payload`, `retry`, `sign_in`, `webhook`.
 //! Ports with their adapters beside them: `dedupe`, `queue`, `workos`. The kit: `failpoint`, `health`, `http`, `metrics`, `sqlite`,
 //! `tasks`, `telemetry`, `tls`.
 
@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod payload;
 pub mod queue;
 pub mod retry;
+pub mod sign_in;
 pub mod sqlite;
 pub mod tasks;
 pub mod telemetry;

@@ -71,9 +71,9 @@ pub struct Policy {
 impl Policy {
     /// Between attempts at one event: 2 s, 4 s, 8 s … 120 s.
     pub const EVENTS: Self = Self { first: Duration::from_secs(2), longest: Duration::from_secs(120) };
-    /// Between attempts to reach a broker: 0.2 s … 3 s. Short, because codes are waiting and a broker that is back
+    /// Between attempts to reach a broker: 0.2 s … 1.5 s. Short, because codes are waiting and a broker that is back
     /// must be used within seconds.
-    pub const CONNECTIONS: Self = Self { first: Duration::from_millis(200), longest: Duration::from_secs(3) };
+    pub const CONNECTIONS: Self = Self { first: Duration::from_millis(200), longest: Duration::from_millis(1500) };
     /// Between attempts to reach the dedupe store while an event is held: 0.1 s … 1 s.
     pub const HOLDING: Self = Self { first: Duration::from_millis(100), longest: Duration::from_secs(1) };
     /// Between looks at a refused configuration: 2 s … 30 s.

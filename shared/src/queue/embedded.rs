@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use tokio::sync::Notify;
 
-use super::{Consume, Delivery, Depths, FRESH_FOR, Inspect, Publish, Receipt, Verdict};
+use super::{Consume, Delivery, Depths, FRESH_FOR, Inspect, LATE_TURN, Publish, Receipt, Verdict};
 use crate::{
     clock::Clock,
     event::QueuedEvent,
@@ -201,13 +201,14 @@ impl EmbeddedConsumer {
     }
 }
 
-/// What has become due lately first, oldest first; the late ones if there is room left. A row that is due further ahead
+/// What has become due lately first, oldest first; then late ones, for which one turn in [`LATE_TURN`] is kept. A row that is due further ahead
 /// than any rest lasts was put there by a clock that has been set back since, and is due now.
 fn take_due(connection: &Connection, now: i64, batch: i64) -> rusqlite::Result<(Vec<Row>, Option<i64>)> {
     let fresh_since = now.saturating_sub_unsigned(millis(FRESH_FOR));
     let no_rest = now.saturating_add_unsigned(millis(Stage::S120.delay()));
-    let mut rows = take_between(connection, fresh_since + 1, now, batch)?;
-    for (from, to) in [(i64::MIN, fresh_since), (no_rest + 1, i64::MAX)] {
+    let kept = batch / i64::try_from(LATE_TURN).unwrap_or(i64::MAX);
+    let mut rows = take_between(connection, fresh_since + 1, now, batch - kept)?;
+    for (from, to) in [(i64::MIN, fresh_since), (no_rest + 1, i64::MAX), (fresh_since + 1, now)] {
         let room = batch - i64::try_from(rows.len()).unwrap_or(batch);
         if room > 0 {
             rows.extend(take_between(connection, from, to, room)?);

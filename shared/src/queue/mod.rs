@@ -21,6 +21,10 @@ use crate::{
 /// (docs/adr/0003).
 pub const FRESH_FOR: Duration = Duration::from_secs(20);
 
+/// Every so many turns a late one is taken although there are fresh ones: what a rush has pushed aside is looked at before
+/// it ends, and what was fetched ahead is not held for ever.
+pub(crate) const LATE_TURN: usize = 8;
+
 /// The front's side: put one event where a crash cannot lose it.
 #[async_trait]
 pub trait Publish: Send + Sync {

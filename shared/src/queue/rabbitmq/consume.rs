@@ -27,7 +27,7 @@ use crate::{
     failpoint::{self, Point},
     fault::{Fault, Reason},
     metrics::labels::LinkName,
-    queue::{Consume, Delivery, Receipt, Verdict},
+    queue::{Consume, Delivery, LATE_TURN, Receipt, Verdict},
     retry::Policy,
 };
 
@@ -37,7 +37,7 @@ const STEP: Duration = Duration::from_secs(5);
 /// How often a retry or dead letter is published again before the message is left to the broker to hand out anew.
 const COPIES: u32 = 5;
 
-/// Takes messages from `work` and `unrouted`, and from `late` when those have none.
+/// Takes messages from `work` and `unrouted`, and from `late` when those have none, or when it is its turn.
 pub struct RabbitConsumer {
     link: Link,
     publisher: Arc<RabbitPublisher>,
@@ -51,6 +51,7 @@ struct Taking {
     tags: Vec<ShortString>,
     fresh: SelectAll<Messages>,
     late: Messages,
+    turn: usize,
 }
 
 /// One queue's messages. `None` stands for its end: a stream that merely ended would drop out of a merged one unseen.
@@ -62,11 +63,14 @@ fn with_its_end(consumer: Consumer) -> Messages {
 
 impl Taking {
     async fn next(&mut self) -> Option<lapin::Result<RawDelivery>> {
-        tokio::select! {
-            biased;
-            message = self.fresh.next() => message.flatten(),
-            message = self.late.next() => message.flatten(),
-        }
+        self.turn = (self.turn + 1) % LATE_TURN;
+        let Self { fresh, late, turn, .. } = self;
+        let message = if *turn == 0 {
+            tokio::select! { biased; message = late.next() => message, message = fresh.next() => message }
+        } else {
+            tokio::select! { biased; message = fresh.next() => message, message = late.next() => message }
+        };
+        message.flatten()
     }
 }
 
@@ -91,7 +95,7 @@ impl RabbitConsumer {
         let consumers = [consume(self.names.work()).await?, consume(self.names.unrouted()).await?, consume(self.names.late()).await?];
         let tags = consumers.iter().map(Consumer::tag).collect();
         let [work, unrouted, late] = consumers.map(with_its_end);
-        Ok(Taking { session, tags, fresh: [work, unrouted].into_iter().collect(), late })
+        Ok(Taking { session, tags, fresh: [work, unrouted].into_iter().collect(), late, turn: 0 })
     }
 
     /// What only the fallback hands out: a retry or a dead letter whose own queue is gone. Declares the queues again;
@@ -193,7 +197,7 @@ impl Consume for RabbitConsumer {
 }
 
 /// Cancels the consumers and requeues what they had buffered. The session stays: what is in hand is acknowledged on it.
-async fn return_buffered(Taking { session, tags, fresh, late }: Taking) -> Option<()> {
+async fn return_buffered(Taking { session, tags, fresh, late, .. }: Taking) -> Option<()> {
     for tag in tags {
         session.channel.basic_cancel(tag, BasicCancelOptions::default()).await.ok()?;
     }
