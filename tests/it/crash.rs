@@ -36,18 +36,19 @@ impl World {
         }
     }
 
-    /// The environment of a program in this world, with timeouts of seconds and less.
+    /// The environment of a program in this world, with timeouts of seconds: short enough to wait for, long enough that a busy
+    /// machine does not look like a silent relay.
     pub fn env(&self) -> Vec<(&'static str, String)> {
         vec![
             ("WORKOS_WEBHOOK_SECRET", SECRET.to_owned()),
             ("WORKOS_API_KEY", API_KEY.to_owned()),
             ("WORKOS_API_URL", self.workos.url()),
             ("AUTHPOST_WORKOS_RATE", "0".to_owned()),
-            ("AUTHPOST_WORKOS_TIMEOUT", "1 s".to_owned()),
+            ("AUTHPOST_WORKOS_TIMEOUT", "2 s".to_owned()),
             ("SMTP_URL", format!("smtp://{}?tls=none", self.inbox.address())),
             ("AUTHPOST_SMTP_CONNECT_TIMEOUT", "500 ms".to_owned()),
-            ("AUTHPOST_SMTP_COMMAND_TIMEOUT", "500 ms".to_owned()),
-            ("AUTHPOST_SMTP_TIMEOUT", "2 s".to_owned()),
+            ("AUTHPOST_SMTP_COMMAND_TIMEOUT", "2 s".to_owned()),
+            ("AUTHPOST_SMTP_TIMEOUT", "6 s".to_owned()),
             ("MAIL_FROM", "Acme <login@acme.example>".to_owned()),
             ("AUTHPOST_CONCURRENCY", "8".to_owned()),
             ("AUTHPOST_DATA_DIR", self.folder.path().join("data").display().to_string()),

@@ -38,10 +38,7 @@ fn cost(point: Point) -> Cost {
     }
 }
 
-async fn dies_at(point: Point, mut env: Env, world: &World) {
-    // A relay that is only slow must not look like one that fell silent: that would be a doubt of another kind.
-    env.push(("AUTHPOST_SMTP_COMMAND_TIMEOUT", "3 s".to_owned()));
-    env.push(("AUTHPOST_SMTP_TIMEOUT", "10 s".to_owned()));
+async fn dies_at(point: Point, env: Env, world: &World) {
     let mut mortal = env.clone();
     mortal.push(("AUTHPOST_FAILPOINT", format!("{}:3", point.name())));
     mortal.push(("AUTHPOST_CONCURRENCY", "1".to_owned()));
@@ -51,9 +48,12 @@ async fn dies_at(point: Point, mut env: Env, world: &World) {
     }
     let made: Vec<_> = (0..PEOPLE).map(|n| world.workos.make_code(&format!("p{n}@example.com"))).collect();
     let mut unanswered = Vec::new();
-    for made in &made {
+    for (before, made) in (0..).zip(&made) {
         if !world.post(&program, made).await {
             unanswered.push(made);
+        } else if point == Point::AfterStore {
+            // The front dies whatever the worker is at: let it be at nothing.
+            eventually("the mail is out", async || (program.exposition().await.outcomes("sent") > before).then_some(())).await;
         }
     }
     assert!(!program.ended().await.success(), "it died");

@@ -191,7 +191,7 @@ pub fn worker(api_url: &str, smtp_url: &str) -> Worker {
         workos_timeout: Duration::from_secs(1),
         workos_rate: 0,
         relay: RelayUrl::parse(&SecretString::from(smtp_url.to_owned())).expect("a relay"),
-        smtp_timeouts: Timeouts { connect: Duration::from_secs(1), command: Duration::from_secs(1), last: Duration::from_secs(2) },
+        smtp_timeouts: Timeouts { connect: Duration::from_secs(1), command: Duration::from_secs(1), last: Duration::from_secs(3) },
         hello: "authpost.test".to_owned(),
         sender: Sender { name: Some("Acme".to_owned()), address: EmailAddress::parse("login@acme.example").expect("valid") },
         app_name: "Acme".to_owned(),
