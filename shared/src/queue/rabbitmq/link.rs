@@ -19,6 +19,10 @@ use crate::{
     retry::{Chance, Policy},
 };
 
+/// Longest wait for the broker's greeting. A broker that is starting accepts connections before it answers on them, and
+/// another try finds it ready sooner than this one would.
+const HANDSHAKE: Duration = Duration::from_secs(3);
+
 /// Longest wait for a connection with its topology.
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -179,12 +183,10 @@ async fn connect(broker: &Broker, name: LinkName) -> lapin::Result<Session> {
     let process = std::process::id();
     let properties = ConnectionProperties::default().with_connection_name(format!("authpost {} {process}", name.label()).into());
     let tls = OwnedTLSConfig { identity: None, cert_chain: broker.extra_ca.clone() };
-    let connection = ConnectionBuilder::new()?
-        .with_uri_str(with_defaults(broker.url.expose_secret()))
-        .with_properties(properties)
-        .with_tls_config(tls)
-        .connect()
-        .await?;
+    let builder =
+        ConnectionBuilder::new()?.with_uri_str(with_defaults(broker.url.expose_secret())).with_properties(properties).with_tls_config(tls);
+    let silent = |_| lapin::Error::from(lapin::ErrorKind::IOError(Arc::new(std::io::ErrorKind::TimedOut.into())));
+    let connection = tokio::time::timeout(HANDSHAKE, builder.connect()).await.map_err(silent)??;
     topology::declare(&connection, &broker.names).await?;
     let channel = connection.create_channel().await?;
     if name == LinkName::Publisher {
