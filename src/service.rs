@@ -7,7 +7,7 @@ use ingress::Front;
 use shared::{
     clock::Clock,
     health::{self, Health},
-    http::Limits,
+    http::{self, Limits},
     metrics::Metrics,
     queue::{Inspect, Publish},
     retry::system_chance,
@@ -84,6 +84,7 @@ fn surroundings(clock: Arc<dyn Clock>, stop: CancellationToken) -> anyhow::Resul
     Ok(Surroundings { clock, chance: system_chance(), metrics: Arc::new(Metrics::new(VERSION)?), stop })
 }
 
+#[expect(clippy::unused_async, reason = "sockets and tasks need a runtime around them, and a future is where there is one")]
 async fn start(
     front: Option<(&Ingress, Arc<dyn Publish>)>,
     back: Option<(&Worker, BackEnd)>,
@@ -92,14 +93,14 @@ async fn start(
 ) -> anyhow::Result<Service> {
     let mut tasks = Tasks::new(around.stop.clone());
     let mut health = Health::default();
-    let admin_listener = bind(process.admin_listen, "AUTHPOST_ADMIN_LISTEN").await?;
+    let admin_listener = bind(process.admin_listen, "AUTHPOST_ADMIN_LISTEN")?;
     let admin = admin_listener.local_addr()?;
     let public = match front {
         Some((settings, publish)) => {
             let tasks_beside = back.as_ref().map_or(0, |(worker, _)| usize::from(worker.concurrency));
             let connections = descriptors::connections(settings.max_connections, tasks_beside);
             let limits = Limits { connections, drain: process.grace };
-            Some(start_front((settings, publish), limits, around, &mut health, &mut tasks).await?)
+            Some(start_front((settings, publish), limits, around, &mut health, &mut tasks)?)
         }
         None => None,
     };
@@ -122,18 +123,18 @@ async fn start(
     Ok(Service { public, admin, metrics: Arc::clone(&around.metrics), tasks, grace: process.grace })
 }
 
-async fn bind(address: SocketAddr, variable: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("{variable}: {address} cannot be listened on"))
+fn bind(address: SocketAddr, variable: &str) -> anyhow::Result<TcpListener> {
+    http::listen(address).with_context(|| format!("{variable}: {address} cannot be listened on"))
 }
 
-async fn start_front(
+fn start_front(
     (settings, publish): (&Ingress, Arc<dyn Publish>),
     limits: Limits,
     around: &Surroundings,
     health: &mut Health,
     tasks: &mut Tasks,
 ) -> anyhow::Result<SocketAddr> {
-    let listener = bind(settings.listen, "AUTHPOST_LISTEN").await?;
+    let listener = bind(settings.listen, "AUTHPOST_LISTEN")?;
     let address = listener.local_addr()?;
     let queue = Arc::clone(&publish);
     health.check("queue", move || {

@@ -5,7 +5,15 @@
 
 mod body;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -21,7 +29,7 @@ use hyper_util::{
     server::graceful::{GracefulConnection, GracefulShutdown},
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::Semaphore,
     task::JoinSet,
 };
@@ -34,8 +42,15 @@ use crate::telemetry::Seldom;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A head must be complete this long after the connection, or after the last answer on it; and a body this long after
-/// the head.
-const USUAL: Patience = Patience(Duration::from_secs(10));
+/// the head. The next few connections get up to three seconds more.
+const USUAL: Patience = Patience(Duration::from_secs(7));
+
+/// A sixteenth of what is added.
+const SPREAD: Duration = Duration::from_millis(200);
+
+/// Connections that may wait to be accepted: when many come back at once, a short line makes the kernel drop some, and
+/// their senders wait a second before they try again. The system's own limit (somaxconn) is often the same.
+const BACKLOG: u32 = 4096;
 
 /// The same when most connections are taken: honest senders need milliseconds, and must not wait behind slow ones.
 const CROWDED: Patience = Patience(Duration::from_secs(1));
@@ -61,6 +76,14 @@ pub struct Limits {
 /// Hears of connections that open (`true`) and close (`false`).
 pub type OnConnection = Arc<dyn Fn(bool) + Send + Sync>;
 
+/// A listener with a long line before it.
+pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// Serves until `stop`, then finishes open requests within `limits.drain`. `handler` answers everything, errors
 /// included; if its task is dropped because the client hung up, it stops at its next await.
 pub async fn serve<H, F>(listener: TcpListener, limits: Limits, stop: CancellationToken, on_connection: OnConnection, handler: H)
@@ -68,7 +91,8 @@ where
     H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
-    let room = Arc::new(Room { all: limits.connections, free: Arc::new(Semaphore::new(limits.connections)) });
+    let free = Arc::new(Semaphore::new(limits.connections));
+    let room = Arc::new(Room { all: limits.connections, free, turn: AtomicU32::new(0) });
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let refusals = Seldom::default();
@@ -121,11 +145,14 @@ pub struct Patience(Duration);
 struct Room {
     all: usize,
     free: Arc<Semaphore>,
+    turn: AtomicU32,
 }
 
 impl Room {
+    /// Not the same for all: senders that are cut off together come back together.
     fn patience(&self) -> Patience {
-        if self.free.available_permits() < self.all / 4 { CROWDED } else { USUAL }
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % 16;
+        if self.free.available_permits() < self.all / 4 { CROWDED } else { Patience(USUAL.0 + SPREAD * turn) }
     }
 }
 

@@ -102,7 +102,11 @@ impl Metrics {
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         let metrics = Self {
             webhooks: new.counters("authpost_webhooks_total", "Webhook requests by what became of them.", &["result"])?,
-            webhook_seconds: new.histogram("authpost_webhook_seconds", "From a webhook's head to its answer.", QUICK)?,
+            webhook_seconds: new.histogram(
+                "authpost_webhook_seconds",
+                "From a webhook's head to its answer, without bodies that never came whole.",
+                QUICK,
+            )?,
             http_connections: new.gauge("authpost_http_connections", "Open connections on the public listener.")?,
             publish_seconds: new.histograms(
                 "authpost_publish_seconds",
@@ -193,7 +197,10 @@ impl Metrics {
     /// One webhook request, answered.
     pub fn webhook(&self, result: Webhook, took: Duration) {
         self.webhooks.with_label_values(&[result.label()]).inc();
-        self.webhook_seconds.observe(took.as_secs_f64());
+        // How long strangers take over a body says nothing about us.
+        if !matches!(result, Webhook::Incomplete | Webhook::TooLarge) {
+            self.webhook_seconds.observe(took.as_secs_f64());
+        }
     }
 
     /// One connection more (`true`) or fewer on the public listener.

@@ -1,5 +1,5 @@
-//! Senders who take their time: connections that say a byte a second, in the head or in the body, and come back when they
-//! are cut off.
+//! Senders who take their time: connections that say a byte a second, in the head or in the body, and come back a second
+//! after they are cut off.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -8,7 +8,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     task::JoinSet,
-    time::interval,
+    time::{Interval, interval},
 };
 
 /// How often each says a byte.
@@ -18,13 +18,18 @@ const PACE: Duration = Duration::from_secs(1);
 pub struct SlowSenders(#[expect(dead_code, reason = "held, so that they go on")] JoinSet<()>);
 
 impl SlowSenders {
-    /// Half of them slow in the head, half in a large body. Returns when each has connected.
+    /// Half of them slow in the head, half in a body, every tenth of those in a large one. Returns when each has connected.
     pub async fn start(address: SocketAddr, count: usize) -> Self {
         raise_open_files();
         let (connected, mut connections) = tokio::sync::mpsc::channel(count);
         let mut senders = JoinSet::new();
         for n in 0..count {
-            senders.spawn(send_slowly(address, n % 2 == 0, connected.clone()));
+            let beginning = match n % 20 {
+                0 => LARGE,
+                odd if odd % 2 == 1 => HEAD,
+                _ => BODY,
+            };
+            senders.spawn(send_slowly(address, beginning, connected.clone()));
         }
         for _ in 0..count {
             super::in_time("a slow sender connects", connections.recv()).await.expect("it goes on");
@@ -39,26 +44,26 @@ fn raise_open_files() {
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("up to the hard one");
 }
 
-async fn send_slowly(address: SocketAddr, in_head: bool, connected: tokio::sync::mpsc::Sender<()>) {
-    let beginning: &[u8] = if in_head {
-        b"POST /v1/workos_webhook/ HTTP/1.1\r\nHost: slow\r\nX-Slow: "
-    } else {
-        b"POST /v1/workos_webhook/ HTTP/1.1\r\nHost: slow\r\nContent-Length: 250000\r\n\r\n"
-    };
+const HEAD: &str = "POST /v1/workos_webhook/ HTTP/1.1\r\nHost: slow\r\nX-Slow: ";
+const BODY: &str = "POST /v1/workos_webhook/ HTTP/1.1\r\nHost: slow\r\nContent-Length: 15000\r\n\r\n";
+const LARGE: &str = "POST /v1/workos_webhook/ HTTP/1.1\r\nHost: slow\r\nContent-Length: 250000\r\n\r\n";
+
+async fn send_slowly(address: SocketAddr, beginning: &'static str, connected: tokio::sync::mpsc::Sender<()>) {
+    let mut pace = interval(PACE);
     loop {
+        pace.tick().await;
         let Ok(mut stream) = TcpStream::connect(address).await else { continue };
         // Whoever is cut off, however early, comes back.
-        drop(stream.write_all(beginning).await);
+        drop(stream.write_all(beginning.as_bytes()).await);
         if connected.try_send(()).is_err() {
             // They have all been counted.
         }
-        say_slowly(&mut stream).await;
+        say_slowly(&mut stream, &mut pace).await;
     }
 }
 
 /// Until the other side has had enough.
-async fn say_slowly(stream: &mut TcpStream) {
-    let mut pace = interval(PACE);
+async fn say_slowly(stream: &mut TcpStream, pace: &mut Interval) {
     let mut answer = [0; 512];
     loop {
         tokio::select! {
