@@ -137,6 +137,22 @@ async fn a_password_is_tried_and_its_refusal_is_ours_to_mend() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_stalls_or_hangs_up_before_it_is_ready_is_away() {
+    let (ca, acceptor) = authority();
+    let login = Some(("user".to_owned(), "password".to_owned()));
+    let inbox = inbox(Manners { starttls: Some(acceptor), login, ..Manners::default() }).await;
+    let mailer = mailer(&format!("smtp://user:password@localhost:{}", inbox.address().port()), Some(&ca));
+    for step in [Step::Greeting, Step::Ehlo, Step::StartTls, Step::Auth] {
+        for misdeed in [Misdeed::Stall, Misdeed::HangUp] {
+            inbox.order(step, misdeed.clone());
+            let away = send(&mailer).await.expect_err("away");
+            assert!(matches!(away, SendError::NotSent(Fault { reason: Reason::RelayUnavailable, .. })), "{step:?} {misdeed:?}: {away:?}");
+        }
+    }
+    send(&mailer).await.expect("sent, when it behaves");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_connection_carries_many_mails_with_and_without_pipelining() {
     for without_pipelining in [false, true] {
         let inbox = inbox(Manners { without_pipelining, ..Manners::default() }).await;
