@@ -8,7 +8,7 @@ use sandbox::{
     proxy::{FaultProxy, Network},
 };
 
-use crate::harness::{App, Setup, eventually, in_time, load::Load, raw_http};
+use crate::harness::{App, Setup, eventually, in_time, load::Load};
 
 /// People a second.
 const RATE: u32 = 20;
@@ -35,15 +35,6 @@ async fn endure(app: &App, network: &FaultProxy, states: &[Network], felt: impl 
         app.is_ready().await;
         more_mails(app, 5).await;
     }
-}
-
-async fn not_ready(app: &App, name: &str) {
-    let what = format!("/readyz names {name}");
-    eventually(&what, async || {
-        let (status, body) = raw_http::get(app.admin, "/readyz").await;
-        (status == 503 && body.contains(name)).then_some(())
-    })
-    .await;
 }
 
 async fn more_refusals(load: &Load) {
@@ -94,7 +85,7 @@ async fn the_way_to_redis() {
     endure(&app, app.networks().redis(), &BROKEN, async |state| match state {
         // Each connection lasts for an answer or two, and the question for readiness may be one of them.
         Network::CutAfter(_) => more_failed_claims(&app).await,
-        _ => not_ready(&app, "dedupe").await,
+        _ => app.not_ready("dedupe").await,
     })
     .await;
     assert_eq!(load.refused(), 0, "the front does not need Redis");

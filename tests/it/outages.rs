@@ -5,16 +5,7 @@ use std::{sync::Arc, time::Duration};
 use lapin::types::FieldTable;
 use shared::dedupe::outage::WhenAway;
 
-use crate::harness::{App, Setup, eventually, queues, raw_http, services::Services};
-
-async fn not_ready(app: &App, name: &str) {
-    let what = format!("/readyz names {name}");
-    eventually(&what, async || {
-        let (status, body) = raw_http::get(app.admin, "/readyz").await;
-        (status == 503 && body.contains(name)).then_some(())
-    })
-    .await;
-}
+use crate::harness::{App, Setup, eventually, queues, services::Services};
 
 /// Posts a code's event until it is accepted; what is not accepted must be a 503 that says when to come back.
 async fn ask_until_accepted(app: &App, email: &str) {
@@ -36,39 +27,39 @@ async fn the_broker_and_redis_die_and_come_back() {
     app.mails(1).await;
     app.outcome("sent", "none", 1).await;
 
-    command(&services, "kill rabbitmq").await;
-    not_ready(&app, "queue").await;
+    services.carry_out("kill rabbitmq").await;
+    app.not_ready("queue").await;
     let refused = app.post(&app.workos.make_code("meanwhile@example.com")).await;
     assert_eq!((refused.status, refused.retry_after.as_deref()), (503, Some("5")));
-    command(&services, "start rabbitmq").await;
+    services.carry_out("start rabbitmq").await;
     app.is_ready().await;
     ask_until_accepted(&app, "after@example.com").await;
     app.mails(2).await;
 
-    command(&services, "kill redis").await;
+    services.carry_out("kill redis").await;
     app.ask("held@example.com").await;
-    not_ready(&app, "dedupe").await;
+    app.not_ready("dedupe").await;
     assert_eq!(app.inbox.count(), 2, "without a claim nothing is mailed");
-    command(&services, "start redis").await;
+    services.carry_out("start redis").await;
     app.mails(3).await;
     app.is_ready().await;
 
     // A frozen Redis accepts connections and answers nothing: the case a closed port does not show.
-    command(&services, "freeze redis").await;
+    services.carry_out("freeze redis").await;
     app.ask("frozen@example.com").await;
-    not_ready(&app, "dedupe").await;
-    command(&services, "thaw redis").await;
+    app.not_ready("dedupe").await;
+    services.carry_out("thaw redis").await;
     app.mails(4).await;
     app.is_ready().await;
 
     // A disk alarm: the broker goes on delivering and reads no publish.
-    command(&services, "block rabbitmq").await;
+    services.carry_out("block rabbitmq").await;
     let made = app.workos.make_code("blocked@example.com");
     let refused = app.post(&made).await;
     assert_eq!((refused.status, refused.retry_after.as_deref()), (503, Some("5")));
-    not_ready(&app, "the broker has stopped taking messages").await;
+    app.not_ready("the broker has stopped taking messages").await;
     assert_eq!(app.exposition().count("authpost_engine_blocked"), 1);
-    command(&services, "unblock rabbitmq").await;
+    services.carry_out("unblock rabbitmq").await;
     app.is_ready().await;
     eventually("the front accepts again", async || (app.post(&made).await.status == 200).then_some(())).await;
     app.mails(5).await;
@@ -78,12 +69,6 @@ async fn the_broker_and_redis_die_and_come_back() {
     app.finish_with(6).await;
 }
 
-/// The script's commands block; the app must go on meanwhile.
-async fn command(services: &Arc<Services>, command: &'static str) {
-    let services = Arc::clone(services);
-    tokio::task::spawn_blocking(move || services.command(command)).await.expect("carried out");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
 async fn with_send_an_outage_of_redis_delays_mails_only_so_long() {
@@ -91,12 +76,12 @@ async fn with_send_an_outage_of_redis_delays_mails_only_so_long() {
     let patience = Duration::from_millis(500);
     let setup = Setup::on(Services::shared().amqp_url(), services.redis_url());
     let app = setup.worker(move |worker| worker.when_away = WhenAway::SendAfter(patience)).start().await;
-    command(&services, "kill redis").await;
+    services.carry_out("kill redis").await;
     let made = app.ask("alice@example.com").await;
     assert_eq!(app.mails(1).await[0].code(), Some(made.code.as_str()));
     assert_eq!(app.post(&made).await.status, 200);
     app.outcome("duplicate", "none", 1).await;
-    command(&services, "start redis").await;
+    services.carry_out("start redis").await;
     app.outcome("sent", "none", 1).await;
     assert_eq!(app.inbox.count(), 1, "this process remembers what it sent");
     app.finish().await;

@@ -5,29 +5,14 @@ use std::{sync::Arc, time::Duration};
 use lapin::{options::QueueDeleteOptions, types::FieldTable};
 use shared::queue::rabbitmq::Names;
 
-use crate::harness::{App, Setup, eventually, in_time, load::Load, queues, raw_http, services::Services};
+use crate::harness::{App, Setup, eventually, in_time, load::Load, queues, services::Services};
 
 /// People a second.
 const RATE: u32 = 20;
 
-/// The script's commands block; the app must go on meanwhile.
-async fn command(services: &Arc<Services>, command: &'static str) {
-    let services = Arc::clone(services);
-    tokio::task::spawn_blocking(move || services.command(command)).await.expect("carried out");
-}
-
 async fn refused(load: &Load) {
     let before = load.refused();
     eventually("the front refuses", async || (load.refused() > before).then_some(())).await;
-}
-
-async fn not_ready(app: &App, name: &str) {
-    let what = format!("/readyz names {name}");
-    eventually(&what, async || {
-        let (status, body) = raw_http::get(app.admin, "/readyz").await;
-        (status == 503 && body.contains(name)).then_some(())
-    })
-    .await;
 }
 
 async fn well_again(app: &App) {
@@ -44,17 +29,17 @@ async fn the_broker_is_killed_frozen_and_blocked() {
     let load = app.load(RATE);
     well_again(&app).await;
     for _ in 0..2 {
-        command(&services, "kill rabbitmq").await;
+        services.carry_out("kill rabbitmq").await;
         app.redelivered += 16;
         refused(&load).await;
-        command(&services, "start rabbitmq").await;
+        services.carry_out("start rabbitmq").await;
         well_again(&app).await;
     }
-    command(&services, "freeze rabbitmq").await;
+    services.carry_out("freeze rabbitmq").await;
     refused(&load).await;
-    command(&services, "thaw rabbitmq").await;
+    services.carry_out("thaw rabbitmq").await;
     well_again(&app).await;
-    command(&services, "block rabbitmq").await;
+    services.carry_out("block rabbitmq").await;
     refused(&load).await;
     // Half a minute of a disk alarm, with people asking all the time; nobody hears 200.
     let accepted = load.accepted();
@@ -64,7 +49,7 @@ async fn the_broker_is_killed_frozen_and_blocked() {
     }
     assert_eq!(load.accepted(), accepted, "accepted while the broker took nothing");
     assert_eq!(app.exposition().count("authpost_engine_blocked"), 1);
-    command(&services, "unblock rabbitmq").await;
+    services.carry_out("unblock rabbitmq").await;
     well_again(&app).await;
     let asked = load.end().await;
     app.finish_after_faults(asked).await;
@@ -78,9 +63,9 @@ async fn redis_is_killed_frozen_emptied_and_made_a_replica() {
     let load = app.load(RATE);
     well_again(&app).await;
     for (hurt, heal) in [("kill redis", "start redis"), ("freeze redis", "thaw redis")] {
-        command(&services, hurt).await;
-        not_ready(&app, "dedupe").await;
-        command(&services, heal).await;
+        services.carry_out(hurt).await;
+        app.not_ready("dedupe").await;
+        services.carry_out(heal).await;
         well_again(&app).await;
     }
     let redis = redis::Client::open(services.redis_url()).expect("a URL");
@@ -96,7 +81,7 @@ async fn redis_is_killed_frozen_emptied_and_made_a_replica() {
     }
     // A failover that went to the wrong server: reads work, writes are refused, the connection stays.
     tell(&["REPLICAOF", "127.0.0.1", "1"]).await;
-    not_ready(&app, "read-only").await;
+    app.not_ready("read-only").await;
     tell(&["REPLICAOF", "NO", "ONE"]).await;
     well_again(&app).await;
     assert_eq!(load.refused(), 0, "the front does not need Redis");

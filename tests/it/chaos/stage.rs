@@ -83,7 +83,7 @@ impl Stage {
 
     async fn hurt(&mut self, fault: &Fault) {
         match fault {
-            Fault::Service(hurt, _) => self.command(hurt).await,
+            Fault::Service(hurt, _) => self.services.carry_out(hurt).await,
             Fault::Replica => self.redis(&["REPLICAOF", "127.0.0.1", "1"]).await,
             Fault::Network(way, network) => self.way(*way).set(*network),
             Fault::Process(role, death) => {
@@ -106,7 +106,7 @@ impl Stage {
 
     async fn heal(&mut self, fault: &Fault) {
         match fault {
-            Fault::Service(_, heal) => self.command(heal).await,
+            Fault::Service(_, heal) => self.services.carry_out(heal).await,
             Fault::Replica => self.redis(&["REPLICAOF", "NO", "ONE"]).await,
             Fault::Network(way, _) => self.way(*way).set(Network::Fine),
             Fault::Process(Role::Worker, _) => {
@@ -136,11 +136,6 @@ impl Stage {
             Way::Relay => &self.networks.relay,
             Way::Workos => &self.networks.workos,
         }
-    }
-
-    async fn command(&self, command: &'static str) {
-        let services = Arc::clone(&self.services);
-        tokio::task::spawn_blocking(move || services.command(command)).await.expect("carried out");
     }
 
     async fn redis(&self, words: &[&str]) {

@@ -45,7 +45,7 @@ use super::{
     eventually, in_time,
     load::{self, Asked, Load},
     networks::{Networks, Ways},
-    queues::{delete_queues, rows_left},
+    queues::{delete_queues, ready_in, rows_left, waiting_queues},
     services::Services,
 };
 
@@ -262,6 +262,16 @@ impl App {
         self.clock.now()
     }
 
+    /// Returns once `/readyz` is red and names this.
+    pub async fn not_ready(&self, name: &str) {
+        let what = format!("/readyz names {name}");
+        eventually(&what, async || {
+            let (status, body) = super::raw_http::get(self.admin, "/readyz").await;
+            (status == 503 && body.contains(name)).then_some(())
+        })
+        .await;
+    }
+
     pub async fn is_ready(&self) {
         let mut last = String::new();
         let mut looks = tokio::time::interval(Duration::from_millis(50));
@@ -295,13 +305,10 @@ impl App {
     pub async fn finish_after_faults(mut self, asked: Asked) {
         eventually("everybody has a mail", async || (asked.account(&self.inbox).without == 0).then_some(())).await;
         let people = asked.made.len() as u64;
-        let idle = async || {
-            let exposition = self.exposition();
-            let waits = |part: &str| exposition.count(&format!("authpost_queue_depth{{queue=\"{part}\"}}"));
-            let quiet = waits("work") + waits("retry") + exposition.count("authpost_in_flight") == 0;
-            (quiet && exposition.ended() >= people).then_some(())
-        };
-        eventually("nothing waits", idle).await;
+        // The gauges are seconds old, and what was stored without being accepted may still be on its way: asked of the
+        // queue itself, on both sides of a look at what is in hand.
+        let idle = async || self.nothing_waits().await && self.exposition().count("authpost_in_flight") == 0 && self.nothing_waits().await;
+        eventually("nothing waits", async || idle().await.then_some(())).await;
         self.stop().await;
         let exposition = self.exposition();
         let account = asked.account(&self.inbox);
@@ -336,6 +343,14 @@ impl App {
         })
         .await;
         self.stop().await;
+    }
+
+    /// Whether the queue itself holds nothing but dead letters.
+    async fn nothing_waits(&self) -> bool {
+        match &self.broker {
+            Some(Broker { url, prefix }) => ready_in(url, waiting_queues(prefix)).await == 0,
+            None => rows_left(self.folder.path()) == 0,
+        }
     }
 
     /// Stops the process, which must end cleanly.

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 /// Running services. Their keeper ends, and they with it, when its standard input does.
@@ -64,8 +64,13 @@ impl Services {
         self.redis_url.as_deref().expect("Redis was asked for")
     }
 
-    /// Carries out one of the script's commands; returns when it is done.
-    pub fn command(&self, command: &str) {
+    /// Carries out one of the script's commands, which block, while everything else goes on.
+    pub async fn carry_out(self: &Arc<Self>, command: &'static str) {
+        let services = Arc::clone(self);
+        tokio::task::spawn_blocking(move || services.command(command)).await.expect("carried out");
+    }
+
+    fn command(&self, command: &str) {
         let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
         writeln!(keeper.commands.as_mut().expect("running"), "{command}").expect("the keeper listens");
         let mut answer = String::new();
