@@ -8,7 +8,10 @@ use sandbox::{
     proxy::{FaultProxy, Network},
 };
 
-use crate::harness::{App, Setup, eventually, in_time, load::Load};
+use crate::harness::{
+    App, Setup, eventually, in_time,
+    load::{Asked, Load},
+};
 
 /// People a second.
 const RATE: u32 = 20;
@@ -55,8 +58,7 @@ async fn more_failed_claims(app: &App) {
 }
 
 /// Lets the app's clock go on with the world's until everybody has a mail.
-async fn finish(app: App, load: Load) {
-    let asked = load.end().await;
+async fn finish(app: App, asked: Asked) {
     eventually("everybody has a mail", async || {
         app.advance(1);
         (asked.account(&app.inbox).without == 0).then_some(())
@@ -73,7 +75,7 @@ async fn the_way_to_the_broker() {
     endure(&app, app.networks().broker(), &SLOW, async |_| more_mails(&app, 20).await).await;
     // Silence shows first as a confirm that does not come.
     endure(&app, app.networks().broker(), &BROKEN, async |_| more_refusals(&load).await).await;
-    finish(app, load).await;
+    finish(app, load.end().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,14 +91,14 @@ async fn the_way_to_redis() {
     })
     .await;
     assert_eq!(load.refused(), 0, "the front does not need Redis");
-    finish(app, load).await;
+    finish(app, load.end().await).await;
 }
 
 async fn over_the_way_to_the_relay(app: App) {
     let load = app.load(RATE);
     endure(&app, &app.networks().relay, &SLOW, async |_| more_mails(&app, 20).await).await;
     endure(&app, &app.networks().relay, &BROKEN, async |_| more_retries(&app, "relay_unavailable").await).await;
-    finish(app, load).await;
+    finish(app, load.end().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,7 +118,7 @@ async fn the_way_to_workos() {
     let load = app.load(RATE);
     endure(&app, &app.networks().workos, &SLOW, async |_| more_mails(&app, 20).await).await;
     endure(&app, &app.networks().workos, &BROKEN, async |_| more_retries(&app, "workos_unavailable").await).await;
-    finish(app, load).await;
+    finish(app, load.end().await).await;
 }
 
 /// A relay that is away for eight minutes of every code's ten.
@@ -134,12 +136,7 @@ async fn the_relay_is_away_for_minutes() {
     }
     assert_eq!((app.inbox.count(), app.exposition().outcomes("expired")), (0, 0));
     app.networks().relay.set(Network::Fine);
-    eventually("everybody has a mail", async || {
-        app.advance(1);
-        (asked.account(&app.inbox).without == 0).then_some(())
-    })
-    .await;
-    app.finish_after_faults(asked).await;
+    finish(app, asked).await;
 }
 
 /// All of the relay's refusals at once, among honest answers.
@@ -162,5 +159,5 @@ async fn a_relay_that_defers_at_random_places() {
         eventually("it has said so", async || (app.inbox.open_orders() == 0).then_some(())).await;
         more_mails(&app, 5).await;
     }
-    finish(app, load).await;
+    finish(app, load.end().await).await;
 }

@@ -201,8 +201,9 @@ impl EmbeddedConsumer {
     }
 }
 
-/// What has become due lately first, oldest first; then late ones, for which one turn in [`LATE_TURN`] is kept. A row that is due further ahead
-/// than any rest lasts was put there by a clock that has been set back since, and is due now.
+/// What has become due lately first, oldest first; then late ones, for which one turn in [`LATE_TURN`] is kept.
+/// A row that is due further ahead than any rest lasts was put there by a clock that has been set back since, and is due
+/// now.
 fn take_due(connection: &Connection, now: i64, batch: i64) -> rusqlite::Result<(Vec<Row>, Option<i64>)> {
     let fresh_since = now.saturating_sub_unsigned(millis(FRESH_FOR));
     let no_rest = now.saturating_add_unsigned(millis(Stage::S120.delay()));
