@@ -9,7 +9,7 @@ use shared::{
     health::{self, Health},
     http::{self, Limits},
     metrics::Metrics,
-    queue::{Inspect, Publish},
+    queue::Inspect,
     retry::system_chance,
     tasks::Tasks,
 };
@@ -21,7 +21,7 @@ use crate::{
     VERSION,
     config::settings::{Distributed, Engine, Ingress, Process, Worker},
     descriptors,
-    wiring::{self, BackEnd, Surroundings},
+    wiring::{self, BackEnd, FrontEnd, Surroundings},
 };
 
 /// How often the queue's depths are looked at.
@@ -53,8 +53,8 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> anyhow::Result<Service> {
     let around = surroundings(clock, stop)?;
-    let (publish, back_end) = wiring::engine(&engine, &worker, &process, &around)?;
-    start(Some((&ingress, publish)), Some((&worker, back_end)), &process, &around).await
+    let (front_end, back_end) = wiring::engine(&engine, &worker, &process, &around)?;
+    start(Some((&ingress, front_end)), Some((&worker, back_end)), &process, &around).await
 }
 
 /// The front alone.
@@ -64,8 +64,8 @@ pub async fn ingress(
     stop: CancellationToken,
 ) -> anyhow::Result<Service> {
     let around = surroundings(clock, stop)?;
-    let publish = wiring::publisher(&engine, &process, &around)?;
-    start(Some((&ingress, publish)), None, &process, &around).await
+    let front_end = wiring::distributed_front(&engine, &process, &around)?;
+    start(Some((&ingress, front_end)), None, &process, &around).await
 }
 
 /// The back alone.
@@ -76,7 +76,7 @@ pub async fn worker(
 ) -> anyhow::Result<Service> {
     let around = surroundings(clock, stop)?;
     let publisher = wiring::publisher(&engine, &process, &around)?;
-    let back_end = wiring::distributed_back(&engine, publisher, &worker, &process, &around)?;
+    let back_end = wiring::distributed_back(&engine, publisher, wiring::redis_link(&engine, &process)?, &worker, &process, &around)?;
     start(None, Some((&worker, back_end)), &process, &around).await
 }
 
@@ -86,7 +86,7 @@ fn surroundings(clock: Arc<dyn Clock>, stop: CancellationToken) -> anyhow::Resul
 
 #[expect(clippy::unused_async, reason = "sockets and tasks need a runtime around them, and a future is where there is one")]
 async fn start(
-    front: Option<(&Ingress, Arc<dyn Publish>)>,
+    front: Option<(&Ingress, FrontEnd)>,
     back: Option<(&Worker, BackEnd)>,
     process: &Process,
     around: &Surroundings,
@@ -96,11 +96,11 @@ async fn start(
     let admin_listener = bind(process.admin_listen, "AUTHPOST_ADMIN_LISTEN")?;
     let admin = admin_listener.local_addr()?;
     let public = match front {
-        Some((settings, publish)) => {
+        Some((settings, front_end)) => {
             let tasks_beside = back.as_ref().map_or(0, |(worker, _)| usize::from(worker.concurrency));
             let connections = descriptors::connections(settings.max_connections, tasks_beside);
             let limits = Limits { connections, drain: process.grace };
-            Some(start_front((settings, publish), limits, around, &mut health, &mut tasks)?)
+            Some(start_front((settings, front_end), limits, process, around, &mut health, &mut tasks)?)
         }
         None => None,
     };
@@ -128,20 +128,34 @@ fn bind(address: SocketAddr, variable: &str) -> anyhow::Result<TcpListener> {
 }
 
 fn start_front(
-    (settings, publish): (&Ingress, Arc<dyn Publish>),
+    (settings, front_end): (&Ingress, FrontEnd),
     limits: Limits,
+    process: &Process,
     around: &Surroundings,
     health: &mut Health,
     tasks: &mut Tasks,
 ) -> anyhow::Result<SocketAddr> {
     let listener = bind(settings.listen, "AUTHPOST_LISTEN")?;
     let address = listener.local_addr()?;
+    let FrontEnd { publish, once } = front_end;
     let queue = Arc::clone(&publish);
     health.check("queue", move || {
         let ready = queue.ready();
         async move { ready }
     });
     let front = Front::new(publish, settings.keys.clone(), Arc::clone(&around.clock), Arc::clone(&around.metrics));
+    let front = match &settings.sign_in {
+        None => front,
+        Some(sign_in) => {
+            let mut sign_in = sign_in.clone();
+            if sign_in.page && address.ip().is_loopback() {
+                sign_in.rules.origins = sign_in.rules.origins.and_here(address.port());
+            }
+            let half = wiring::sign_in(&sign_in, once, process, around)?;
+            tracing::info!(client_id = sign_in.rules.client_id, enabled = sign_in.rules.enabled, "people can sign in");
+            front.with_sign_in(half, sign_in.page)
+        }
+    };
     let heartbeat = health.heartbeat("ingress");
     tasks.spawn("ingress", ingress::run(listener, Arc::new(front), limits, heartbeat, around.stop.clone()));
     tracing::info!(%address, "webhooks are taken at /v1/workos_webhook/");

@@ -3,9 +3,18 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use ingress::sign_in::{Means, SignInFront};
 use shared::{
     clock::Clock,
-    dedupe::{DedupeStore, embedded::EmbeddedDedupe, outage::Remembering, redis::RedisDedupe},
+    crypto::system_entropy,
+    dedupe::{
+        DedupeStore,
+        embedded::EmbeddedDedupe,
+        once::{EmbeddedOnce, Once, RedisOnce},
+        outage::Remembering,
+        redis::RedisDedupe,
+        redis_link::RedisLink,
+    },
     health::Heartbeat,
     metrics::Metrics,
     queue::{
@@ -16,12 +25,12 @@ use shared::{
     retry::Chance,
     sqlite::Store,
     tls,
-    workos::{self, Workos, WorkosClock},
+    workos::{self, WorkosClock, session::Sessions, sign_in::WorkosSignIn},
 };
 use tokio_util::sync::CancellationToken;
 use worker::{Back, Manner, Pause, mail::render::Templates, mail::smtp::SmtpMailer};
 
-use crate::config::settings::{Distributed, Embedded, Engine, Process, Worker};
+use crate::config::settings::{Distributed, Embedded, Engine, Process, SignIn, Worker, Workos};
 
 /// What everything shares.
 #[derive(Clone)]
@@ -46,25 +55,41 @@ pub struct BackEnd {
     pub dedupe: Arc<dyn DedupeStore>,
 }
 
+/// The front's end of an engine.
+pub struct FrontEnd {
+    /// Where events go.
+    pub publish: Arc<dyn Publish>,
+    /// Where the states of sign-ins are spent.
+    pub once: Arc<dyn Once>,
+}
+
 /// Both ends, on whichever engine was chosen.
-pub fn engine(engine: &Engine, worker: &Worker, process: &Process, around: &Surroundings) -> anyhow::Result<(Arc<dyn Publish>, BackEnd)> {
+pub fn engine(engine: &Engine, worker: &Worker, process: &Process, around: &Surroundings) -> anyhow::Result<(FrontEnd, BackEnd)> {
     match engine {
         Engine::Embedded(embedded) => open_embedded(embedded, worker, around),
         Engine::Distributed(distributed) => {
-            let publisher = publisher(distributed, process, around)?;
-            let back = distributed_back(distributed, Arc::clone(&publisher), worker, process, around)?;
-            Ok((publisher, back))
+            let (publisher, redis) = (publisher(distributed, process, around)?, redis_link(distributed, process)?);
+            let once = Arc::new(RedisOnce::new(Arc::clone(&redis), &distributed.prefix));
+            let back = distributed_back(distributed, Arc::clone(&publisher), redis, worker, process, around)?;
+            Ok((FrontEnd { publish: publisher, once }, back))
         }
     }
 }
 
-fn open_embedded(embedded: &Embedded, worker: &Worker, around: &Surroundings) -> anyhow::Result<(Arc<dyn Publish>, BackEnd)> {
+/// The front's end of RabbitMQ and Redis. Redis is only connected to when somebody signs in.
+pub fn distributed_front(distributed: &Distributed, process: &Process, around: &Surroundings) -> anyhow::Result<FrontEnd> {
+    let once = Arc::new(RedisOnce::new(redis_link(distributed, process)?, &distributed.prefix));
+    Ok(FrontEnd { publish: publisher(distributed, process, around)?, once })
+}
+
+fn open_embedded(embedded: &Embedded, worker: &Worker, around: &Surroundings) -> anyhow::Result<(FrontEnd, BackEnd)> {
     let store = Store::open(&embedded.data_dir)?;
     let queue = EmbeddedQueue::new(Arc::clone(&store), Arc::clone(&around.clock), embedded.queue_max);
+    let once = Arc::new(EmbeddedOnce::new(Arc::clone(&store), Arc::clone(&around.clock)));
     let dedupe = EmbeddedDedupe::new(store, Arc::clone(&around.clock), worker.terms());
     let consume = Box::new(queue.consumer(usize::from(worker.concurrency)));
     let dedupe = Arc::new(Remembering::new(Arc::new(dedupe), worker.when_away));
-    Ok((Arc::new(queue.clone()), BackEnd { consume, inspect: Arc::new(queue), dedupe }))
+    Ok((FrontEnd { publish: Arc::new(queue.clone()), once }, BackEnd { consume, inspect: Arc::new(queue), dedupe }))
 }
 
 /// The front's end of RabbitMQ.
@@ -76,17 +101,24 @@ pub fn publisher(distributed: &Distributed, process: &Process, around: &Surround
 pub fn distributed_back(
     distributed: &Distributed,
     publisher: Arc<RabbitPublisher>,
+    redis: Arc<RedisLink>,
     worker: &Worker,
     process: &Process,
     around: &Surroundings,
 ) -> anyhow::Result<BackEnd> {
     let consumer = RabbitConsumer::new(broker(distributed, process, around)?, publisher, worker.concurrency);
-    let redis = RedisDedupe::new(&distributed.redis_url, &distributed.prefix, worker.terms(), process.extra_ca.as_deref());
-    // The library's message may repeat the URL; the variable's name is enough.
-    let redis = redis.map_err(|_| anyhow::anyhow!("REDIS_URL cannot be used"))?;
+    let redis = RedisDedupe::new(redis, &distributed.prefix, worker.terms());
     let inspect = Arc::new(consumer.inspector());
     let dedupe = Arc::new(Remembering::new(Arc::new(redis), worker.when_away));
     Ok(BackEnd { consume: Box::new(consumer), inspect, dedupe })
+}
+
+/// The connection to Redis, made at first use.
+pub fn redis_link(distributed: &Distributed, process: &Process) -> anyhow::Result<Arc<RedisLink>> {
+    // The library's message may repeat the URL; the variable's name is enough.
+    let link =
+        RedisLink::new(&distributed.redis_url, process.extra_ca.as_deref()).map_err(|_| anyhow::anyhow!("REDIS_URL cannot be used"))?;
+    Ok(Arc::new(link))
 }
 
 fn broker(distributed: &Distributed, process: &Process, around: &Surroundings) -> anyhow::Result<Broker> {
@@ -100,6 +132,17 @@ fn broker(distributed: &Distributed, process: &Process, around: &Surroundings) -
     })
 }
 
+/// The sign-in half with everything it uses.
+pub fn sign_in(settings: &SignIn, once: Arc<dyn Once>, process: &Process, around: &Surroundings) -> anyhow::Result<SignInFront> {
+    let SignIn { rules, workos: Workos { key, url, timeout }, issuers, page: _ } = settings.clone();
+    let Surroundings { clock, metrics, .. } = around.clone();
+    let tls = tls::client(process.extra_ca.as_deref())?;
+    let api = workos::sign_in::Settings { base_url: url, api_key: key, client_id: rules.client_id.clone(), timeout };
+    let workos: Arc<dyn workos::sign_in::SignIn> = Arc::new(WorkosSignIn::new(api, &tls, Arc::clone(&clock))?);
+    let sessions = Sessions::new(Arc::clone(&workos), issuers, Arc::clone(&clock));
+    Ok(SignInFront::new(rules, Means { workos, sessions, once, entropy: system_entropy(), clock, metrics }))
+}
+
 /// The back with everything it uses.
 pub fn back(
     worker: &Worker,
@@ -111,13 +154,13 @@ pub fn back(
     let Surroundings { clock, chance, metrics, stop } = around.clone();
     let tls = tls::client(process.extra_ca.as_deref())?;
     let api = workos::Settings {
-        base_url: worker.api_url.clone(),
-        api_key: worker.api_key.clone(),
-        timeout: worker.workos_timeout,
+        base_url: worker.workos.url.clone(),
+        api_key: worker.workos.key.clone(),
+        timeout: worker.workos.timeout,
         rate: worker.workos_rate,
     };
     let clock = Arc::new(WorkosClock::new(clock, Arc::clone(&metrics)));
-    let codes = Workos::new(api, &tls, Arc::clone(&clock), Arc::clone(&metrics))?;
+    let codes = workos::Workos::new(api, &tls, Arc::clone(&clock), Arc::clone(&metrics))?;
     let smtp = worker.relay.clone().with(worker.hello.clone(), tls, worker.smtp_timeouts);
     let mailer = SmtpMailer::new(smtp, usize::from(worker.concurrency), Arc::clone(&metrics))?;
     let templates = Templates::load(worker.template_dir.as_deref(), &worker.app_name, worker.sender.clone())?;

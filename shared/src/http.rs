@@ -7,7 +7,7 @@ mod body;
 
 use std::{
     convert::Infallible,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -107,8 +107,8 @@ where
             accepted = listener.accept() => accepted,
         };
         while connections.try_join_next().is_some() {}
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 if let Some(unsaid) = refusals.speak() {
                     tracing::warn!(%error, unsaid, "a connection could not be accepted");
@@ -121,7 +121,7 @@ where
         if stream.set_nodelay(true).is_err() {
             continue;
         }
-        let connection = graceful.watch(connection(stream, Arc::clone(&room), handler.clone()));
+        let connection = graceful.watch(connection((stream, Peer(peer.ip())), Arc::clone(&room), handler.clone()));
         let on_connection = Arc::clone(&on_connection);
         connections.spawn(async move {
             on_connection(true);
@@ -141,6 +141,10 @@ where
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience(Duration);
 
+/// Who is at the other end of the connection. Each request bears it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
 /// How full a listener is.
 struct Room {
     all: usize,
@@ -157,7 +161,7 @@ impl Room {
 }
 
 /// One connection with its bounds, ready to be driven.
-fn connection<H, F>(stream: TcpStream, room: Arc<Room>, handler: H) -> impl GracefulConnection<Error = hyper::Error> + Send
+fn connection<H, F>((stream, peer): (TcpStream, Peer), room: Arc<Room>, handler: H) -> impl GracefulConnection<Error = hyper::Error> + Send
 where
     H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
@@ -169,6 +173,7 @@ where
         // what might have been smuggled.
         let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
         request.extensions_mut().insert(room.patience());
+        request.extensions_mut().insert(peer);
         let answer = handler(request);
         async move {
             let answer = answer.await;
@@ -216,7 +221,16 @@ pub fn json(status: StatusCode, body: &serde_json::Value) -> Answer {
 /// An error as problem details (RFC 9457). `kind` is stable and machine-readable; `detail` is for a person and says
 /// nothing about the inside.
 pub fn problem(status: StatusCode, kind: &str, detail: &str) -> Answer {
+    problem_with(status, kind, detail, &serde_json::Value::Null)
+}
+
+/// The same with members of its own (RFC 9457, 3.2): the fields of an object.
+pub fn problem_with(status: StatusCode, kind: &str, detail: &str, more: &serde_json::Value) -> Answer {
     let title = status.canonical_reason().unwrap_or("Error");
-    let body = serde_json::json!({ "type": format!("urn:authpost:{kind}"), "title": title, "status": status.as_u16(), "detail": detail });
+    let mut body =
+        serde_json::json!({ "type": format!("urn:authpost:{kind}"), "title": title, "status": status.as_u16(), "detail": detail });
+    for (name, value) in more.as_object().into_iter().flatten() {
+        body[name] = value.clone();
+    }
     answer(status, "application/problem+json", body.to_string())
 }

@@ -7,11 +7,12 @@
 //! [`retry`].
 //!
 //! Pure, no IO: `address`, `clock`, `event`, `fault`, `ids`, `login_code`, `payload`, `retry`, `sign_in`, `webhook`.
-//! Ports with their adapters beside them: `dedupe`, `queue`, `workos`. The kit: `failpoint`, `health`, `http`, `metrics`, `sqlite`,
+//! Ports with their adapters beside them: `dedupe`, `queue`, `workos`. The kit: `crypto`, `failpoint`, `health`, `http`, `metrics`, `sqlite`,
 //! `tasks`, `telemetry`, `tls`.
 
 pub mod address;
 pub mod clock;
+pub mod crypto;
 pub mod dedupe;
 pub mod event;
 pub mod failpoint;

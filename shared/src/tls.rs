@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject as _};
 
+use crate::crypto;
+
 /// Why there is nobody to trust.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
@@ -15,8 +17,9 @@ pub enum TrustError {
     Setup(#[from] rustls::Error),
 }
 
-/// Makes ring the process's one provider. Harmless when repeated.
+/// Makes ring the process's one provider, of TLS and of signatures. Harmless when repeated.
 pub fn install_provider() {
+    crypto::install_provider();
     // An error only says that it has been done before.
     drop(rustls::crypto::ring::default_provider().install_default());
 }

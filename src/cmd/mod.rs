@@ -29,11 +29,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Take webhooks and send mails, in one process
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Take webhooks only (RabbitMQ and Redis)
-    Ingress(IngressArgs),
+    Ingress(Box<IngressArgs>),
     /// Send mails only (RabbitMQ and Redis)
-    Worker(WorkerArgs),
+    Worker(Box<WorkerArgs>),
     /// See it work: a stand-in for WorkOS, an inbox, and the real thing in between
     Demo(demo::DemoArgs),
     /// Sign a webhook body as WorkOS would
@@ -46,9 +46,9 @@ enum Command {
 pub fn main() -> ExitCode {
     tls::install_provider();
     match Cli::parse().command {
-        Command::Serve(args) => run::serve(args),
-        Command::Ingress(args) => run::ingress(args),
-        Command::Worker(args) => run::worker(args),
+        Command::Serve(args) => run::serve(*args),
+        Command::Ingress(args) => run::ingress(*args),
+        Command::Worker(args) => run::worker(*args),
         Command::Demo(args) => demo::demo(args),
         Command::Sign(args) => sign::sign(&args),
         Command::Healthcheck(args) => healthcheck::healthcheck(&args),

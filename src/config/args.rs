@@ -70,11 +70,11 @@ pub struct Ingress {
     pub max_connections: String,
 }
 
-/// Options of the mailing back.
+/// Options of talking to WorkOS.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Worker")]
-pub struct Worker {
-    /// WorkOS API key (sk_…), to fetch the codes with
+#[command(next_help_heading = "WorkOS")]
+pub struct Workos {
+    /// WorkOS API key (sk_…), to fetch codes and to sign people in with
     #[arg(long, env = "WORKOS_API_KEY", hide_env_values = true, value_name = "KEY")]
     pub workos_api_key: Option<String>,
     /// File that holds WORKOS_API_KEY
@@ -84,11 +84,53 @@ pub struct Worker {
     #[arg(long, env = "WORKOS_API_URL", default_value = "https://api.workos.com", value_name = "URL")]
     pub workos_api_url: String,
     /// Allow a plain http:// WORKOS_API_URL on another machine (WorkOS's emulator in a container)
-    #[arg(long, env = "AUTHPOST_WORKOS_PLAINTEXT", value_name = "BOOL", default_value = "false")]
+    #[arg(long, env = "AUTHPOST_WORKOS_PLAINTEXT", default_value = "false", value_name = "BOOL")]
     pub workos_plaintext: String,
     /// Longest wait for an answer of the WorkOS API
     #[arg(long, env = "AUTHPOST_WORKOS_TIMEOUT", default_value = "5 s", value_name = "DURATION")]
     pub workos_timeout: String,
+}
+
+/// Options of the sign-in half.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Sign-in (on when WORKOS_CLIENT_ID is set)")]
+pub struct SignIn {
+    /// Client ID of the WorkOS environment (client_…)
+    #[arg(long, env = "WORKOS_CLIENT_ID", value_name = "ID")]
+    pub workos_client_id: Option<String>,
+    /// Base URL that browsers are sent to, such as a custom AuthKit domain (default: WORKOS_API_URL)
+    #[arg(long, env = "WORKOS_SIGNIN_BASE_URL", value_name = "URL")]
+    pub workos_signin_base_url: Option<String>,
+    /// Origins of pages that may sign people in, and get them back from AuthKit: https://app.example.com, with commas between
+    #[arg(long, env = "AUTHPOST_SIGNIN_ORIGINS", value_name = "ORIGINS")]
+    pub signin_origins: Option<String>,
+    /// Secret that sign-ins under way are signed with; the same in every replica (default: derived from WORKOS_API_KEY)
+    #[arg(long, env = "AUTHPOST_STATE_SECRET", hide_env_values = true, value_name = "SECRET")]
+    pub state_secret: Option<String>,
+    /// File that holds AUTHPOST_STATE_SECRET
+    #[arg(long, env = "AUTHPOST_STATE_SECRET_FILE", value_name = "FILE")]
+    pub state_secret_file: Option<PathBuf>,
+    /// Issuers of session tokens that are believed, with commas between (default: what WorkOS uses for these URLs and this client)
+    #[arg(long, env = "AUTHPOST_SIGNIN_ISSUERS", value_name = "URLS")]
+    pub signin_issuers: Option<String>,
+    /// Sign-ins begun, and finished, a minute and client address
+    #[arg(long, env = "AUTHPOST_SIGNIN_RATE", default_value = "60", value_name = "COUNT")]
+    pub signin_rate: String,
+    /// Networks of proxies whose X-Forwarded-For is believed: 10.0.0.0/8, with commas between
+    #[arg(long, env = "AUTHPOST_TRUSTED_PROXIES", value_name = "NETWORKS")]
+    pub trusted_proxies: Option<String>,
+    /// Send people to the application's own login for now; sessions and sign-ins under way go on
+    #[arg(long, env = "AUTHPOST_DISABLE_WORKOS_LOGIN", default_value = "false", default_missing_value = "true", num_args = 0..=1, value_name = "BOOL")]
+    pub disable_workos_login: String,
+    /// Serve a small login page at /login (on 127.0.0.1 its own origin need not be listed)
+    #[arg(long, env = "AUTHPOST_LOGIN_PAGE", default_value = "false", default_missing_value = "true", num_args = 0..=1, value_name = "BOOL")]
+    pub login_page: String,
+}
+
+/// Options of the mailing back.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Worker")]
+pub struct Worker {
     /// Codes read from WorkOS a second and process; 0 for no limit
     #[arg(long, env = "AUTHPOST_WORKOS_RATE", default_value = "90", value_name = "COUNT")]
     pub workos_rate: String,
@@ -142,6 +184,12 @@ pub struct ServeArgs {
     /// See [`Worker`].
     #[command(flatten)]
     pub worker: Worker,
+    /// See [`Workos`].
+    #[command(flatten)]
+    pub workos: Workos,
+    /// See [`SignIn`].
+    #[command(flatten)]
+    pub sign_in: SignIn,
     /// See [`Engine`].
     #[command(flatten)]
     pub engine: Engine,
@@ -156,6 +204,12 @@ pub struct IngressArgs {
     /// See [`Ingress`].
     #[command(flatten)]
     pub ingress: Ingress,
+    /// See [`Workos`].
+    #[command(flatten)]
+    pub workos: Workos,
+    /// See [`SignIn`].
+    #[command(flatten)]
+    pub sign_in: SignIn,
     /// See [`Engine`].
     #[command(flatten)]
     pub engine: Engine,
@@ -170,6 +224,9 @@ pub struct WorkerArgs {
     /// See [`Worker`].
     #[command(flatten)]
     pub worker: Worker,
+    /// See [`Workos`].
+    #[command(flatten)]
+    pub workos: Workos,
     /// See [`Engine`].
     #[command(flatten)]
     pub engine: Engine,

@@ -8,6 +8,8 @@ pub mod args;
 mod parse;
 mod read;
 pub mod settings;
+mod sign_in;
+mod workos;
 
 use std::fmt;
 

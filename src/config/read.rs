@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use shared::{dedupe::outage::WhenAway, telemetry::LogFormat, tls, webhook::WebhookKeys};
-use url::{Host, Url};
+use url::Url;
 use worker::{
     OnAmbiguity,
     mail::{
@@ -17,7 +17,8 @@ use worker::{
 use super::{
     Problems, args,
     parse::Reader,
-    settings::{Distributed, Embedded, Engine, Ingress, Process, Worker},
+    settings::{Distributed, Embedded, Engine, Ingress, Process, SignIn, Worker, Workos},
+    sign_in, workos,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -26,8 +27,10 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// `authpost serve`: both roles, either engine.
 pub fn read_serve(args: args::ServeArgs) -> Result<(Ingress, Worker, Engine, Process), Problems> {
     let mut reader = Reader::default();
-    let ingress = ingress(&mut reader, args.ingress);
-    let worker = worker(&mut reader, args.worker);
+    let workos = workos::read(&mut reader, args.workos);
+    let sign_in = sign_in::read(&mut reader, args.sign_in, workos.as_ref());
+    let ingress = ingress(&mut reader, args.ingress, sign_in);
+    let worker = worker(&mut reader, args.worker, workos);
     let engine = engine(&mut reader, args.engine);
     let process = process(&mut reader, args.process);
     let all = ingress.zip(worker).zip(engine).zip(process);
@@ -37,7 +40,10 @@ pub fn read_serve(args: args::ServeArgs) -> Result<(Ingress, Worker, Engine, Pro
 /// `authpost ingress`: the front alone, which needs an engine that others can reach.
 pub fn read_ingress(args: args::IngressArgs) -> Result<(Ingress, Distributed, Process), Problems> {
     let mut reader = Reader::default();
-    let ingress = ingress(&mut reader, args.ingress);
+    // A front that signs nobody in has no business with an API key.
+    let workos = sign_in::is_on(&args.sign_in).then(|| workos::read(&mut reader, args.workos)).flatten();
+    let sign_in = sign_in::read(&mut reader, args.sign_in, workos.as_ref());
+    let ingress = ingress(&mut reader, args.ingress, sign_in);
     let engine = distributed(&mut reader, args.engine);
     let process = process(&mut reader, args.process);
     reader.finish(ingress.zip(engine).zip(process).map(|((ingress, engine), process)| (ingress, engine, process)))
@@ -46,7 +52,8 @@ pub fn read_ingress(args: args::IngressArgs) -> Result<(Ingress, Distributed, Pr
 /// `authpost worker`: the back alone, which needs an engine that others can reach.
 pub fn read_worker(args: args::WorkerArgs) -> Result<(Worker, Distributed, Process), Problems> {
     let mut reader = Reader::default();
-    let worker = worker(&mut reader, args.worker);
+    let workos = workos::read(&mut reader, args.workos);
+    let worker = worker(&mut reader, args.worker, workos);
     let engine = distributed(&mut reader, args.engine);
     let process = process(&mut reader, args.process);
     reader.finish(worker.zip(engine).zip(process).map(|((worker, engine), process)| (worker, engine, process)))
@@ -69,7 +76,7 @@ fn process(reader: &mut Reader, args: args::Process) -> Option<Process> {
 
 const ADDRESS: &str = "must be an address and a port such as 127.0.0.1:8080";
 
-fn ingress(reader: &mut Reader, args: args::Ingress) -> Option<Ingress> {
+fn ingress(reader: &mut Reader, args: args::Ingress, sign_in: Option<SignIn>) -> Option<Ingress> {
     let args::Ingress { listen, workos_webhook_secret, workos_webhook_secret_file, max_connections } = args;
     let listen = reader.parsed("AUTHPOST_LISTEN", &listen, ADDRESS);
     let secrets = reader.secret(WEBHOOK_SECRET, workos_webhook_secret, workos_webhook_secret_file);
@@ -79,7 +86,7 @@ fn ingress(reader: &mut Reader, args: args::Ingress) -> Option<Ingress> {
         reader.note(WEBHOOK_SECRET, WebhookKeys::new(&each).map_err(|_| "has an empty secret between its commas"))
     });
     let max_connections = reader.within("AUTHPOST_MAX_CONNECTIONS", &max_connections, 1, 1_000_000);
-    Some(Ingress { listen: listen?, keys: keys?, max_connections: usize::try_from(max_connections?).ok()? })
+    Some(Ingress { listen: listen?, keys: keys?, max_connections: usize::try_from(max_connections?).ok()?, sign_in })
 }
 
 const WEBHOOK_SECRET: &str = "WORKOS_WEBHOOK_SECRET";
@@ -126,12 +133,7 @@ fn scheme(reader: &mut Reader, variable: &'static str, url: SecretString, scheme
     reader.note(variable, parsed.ok_or_else(rule)).map(|_| url)
 }
 
-fn worker(reader: &mut Reader, args: args::Worker) -> Option<Worker> {
-    let api_key = api_key(reader, &args);
-    let plaintext = reader.word("AUTHPOST_WORKOS_PLAINTEXT", &args.workos_plaintext, &[("false", false), ("true", true)]);
-    let api_url = api_url(reader, &args.workos_api_url, plaintext.unwrap_or(false));
-    let workos_timeout =
-        reader.duration("AUTHPOST_WORKOS_TIMEOUT", &args.workos_timeout, Duration::from_millis(100), Duration::from_secs(30));
+fn worker(reader: &mut Reader, args: args::Worker, workos: Option<Workos>) -> Option<Worker> {
     let workos_rate = reader.within("AUTHPOST_WORKOS_RATE", &args.workos_rate, 0, 100_000);
     let smtp_url = reader.secret("SMTP_URL", args.smtp_url.clone(), args.smtp_url_file.clone());
     let relay = reader.required("SMTP_URL", smtp_url).and_then(|url| reader.note("SMTP_URL", RelayUrl::parse(&url)));
@@ -156,9 +158,7 @@ fn worker(reader: &mut Reader, args: args::Worker) -> Option<Worker> {
     }
     let hello = hello(reader, args.smtp_hello.unwrap_or_else(|| sender.address.domain().to_owned()));
     Some(Worker {
-        api_key: api_key?,
-        api_url: api_url?,
-        workos_timeout: workos_timeout?,
+        workos: workos?,
         workos_rate: u32::try_from(workos_rate?).ok()?,
         relay: relay?,
         smtp_timeouts: smtp_timeouts?,
@@ -173,14 +173,6 @@ fn worker(reader: &mut Reader, args: args::Worker) -> Option<Worker> {
     })
 }
 
-fn api_key(reader: &mut Reader, args: &args::Worker) -> Option<SecretString> {
-    const VARIABLE: &str = "WORKOS_API_KEY";
-    let key = reader.secret(VARIABLE, args.workos_api_key.clone(), args.workos_api_key_file.clone());
-    let key = reader.required(VARIABLE, key)?;
-    let plain = key.expose_secret().bytes().all(|byte| byte.is_ascii_graphic());
-    reader.note(VARIABLE, plain.then_some(key).ok_or("has a character that no HTTP header can carry"))
-}
-
 /// They are loaded again when the worker starts; here so that a broken one is reported with everything else.
 fn check_templates(reader: &mut Reader, args: &args::Worker, app_name: &str, sender: &Sender) {
     let usable = Templates::load(args.template_dir.as_deref(), app_name, sender.clone());
@@ -193,33 +185,6 @@ fn smtp_timeouts(reader: &mut Reader, args: &args::Worker) -> Option<Timeouts> {
     let command = step("AUTHPOST_SMTP_COMMAND_TIMEOUT", &args.smtp_command_timeout, Duration::from_secs(60));
     let last = step("AUTHPOST_SMTP_TIMEOUT", &args.smtp_timeout, Duration::from_secs(120));
     Some(Timeouts { connect: connect?, command: command?, last: last? })
-}
-
-/// The key goes out with every request: over plain HTTP only on this machine, or by name.
-fn api_url(reader: &mut Reader, text: &str, plaintext: bool) -> Option<Url> {
-    const VARIABLE: &str = "WORKOS_API_URL";
-    let url: Url = reader.parsed(VARIABLE, text, "must be a URL such as https://api.workos.com")?;
-    let local = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    match url.scheme() {
-        "https" if url.has_host() => Some(url),
-        "http" if local || plaintext => Some(url),
-        "http" => {
-            reader.problem(
-                VARIABLE,
-                "would send the API key over an unencrypted connection: use https://, or set AUTHPOST_WORKOS_PLAINTEXT=true",
-            );
-            None
-        }
-        _ => {
-            reader.problem(VARIABLE, "must begin with https://");
-            None
-        }
-    }
 }
 
 fn hello(reader: &mut Reader, name: String) -> Option<String> {

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use ingress::sign_in::Rules;
 use secrecy::SecretString;
 use shared::{
     dedupe::{Terms, outage::WhenAway},
@@ -73,17 +74,39 @@ pub struct Ingress {
     pub keys: WebhookKeys,
     /// Connections at once.
     pub max_connections: usize,
+    /// The sign-in half, if it is configured.
+    pub sign_in: Option<SignIn>,
+}
+
+/// WorkOS's API.
+#[derive(Debug, Clone)]
+pub struct Workos {
+    /// `sk_…`.
+    pub key: SecretString,
+    /// The API's base.
+    pub url: Url,
+    /// For one call.
+    pub timeout: Duration,
+}
+
+/// The sign-in half of the front.
+#[derive(Debug, Clone)]
+pub struct SignIn {
+    /// How people sign in.
+    pub rules: Rules,
+    /// Where they do.
+    pub workos: Workos,
+    /// Whose session tokens are believed.
+    pub issuers: Vec<String>,
+    /// Whether the login page is served.
+    pub page: bool,
 }
 
 /// The mailing back.
 #[derive(Debug, Clone)]
 pub struct Worker {
-    /// The key codes are fetched with.
-    pub api_key: SecretString,
-    /// The API's base.
-    pub api_url: Url,
-    /// For one read.
-    pub workos_timeout: Duration,
+    /// Where codes are fetched.
+    pub workos: Workos,
     /// Reads a second.
     pub workos_rate: u32,
     /// The relay.
@@ -116,7 +139,7 @@ impl Worker {
     /// worker that died is succeeded as soon as it safely can be.
     pub fn terms(&self) -> Terms {
         Terms {
-            lease: workos::LONGEST_WAIT_AT_GATE + self.workos_timeout + self.smtp_timeouts.connecting() + SLACK,
+            lease: workos::LONGEST_WAIT_AT_GATE + self.workos.timeout + self.smtp_timeouts.connecting() + SLACK,
             sending: self.smtp_timeouts.transaction() + SLACK,
             done: self.dedupe_ttl,
         }

@@ -59,7 +59,7 @@ fn a_key_goes_over_plain_http_only_here_or_by_name() {
 fn leases_cover_the_steps_under_them() {
     let (_, worker, ..) = read(&["--smtp-timeout=100 s", "--workos-timeout=20 s"]).expect("complete");
     let terms = worker.terms();
-    assert!(terms.lease > worker.workos_timeout + worker.smtp_timeouts.connecting());
+    assert!(terms.lease > worker.workos.timeout + worker.smtp_timeouts.connecting());
     assert!(terms.sending > worker.smtp_timeouts.transaction());
 }
 
@@ -74,4 +74,62 @@ fn what_files_hold_is_checked_with_everything_else() {
     assert!(error.contains("/nowhere is not a folder"), "{error}");
     let error = read(&[&format!("--extra-ca={path}/login_code.txt")]).expect_err("refused");
     assert!(error.contains("AUTHPOST_EXTRA_CA cannot be used: no certificate"), "{error}");
+}
+
+const SIGN_IN: [&str; 2] = ["--workos-client-id=client_1", "--signin-origins=https://app.example.com"];
+
+fn with_sign_in(extra: &[&str]) -> Result<settings::SignIn, String> {
+    let all: Vec<&str> = SIGN_IN.iter().chain(extra).copied().collect();
+    read(&all).map(|(ingress, ..)| ingress.sign_in.expect("switched on"))
+}
+
+#[test]
+fn signing_in_is_off_unless_it_is_switched_on() {
+    let (ingress, ..) = read(&["--signin-origins=https://app.example.com"]).expect("complete");
+    assert!(ingress.sign_in.is_none());
+    let error = read(&["--login-page"]).expect_err("refused");
+    assert!(error.contains("AUTHPOST_LOGIN_PAGE needs the sign-in half"), "{error}");
+    let error = read(&SIGN_IN[..1]).expect_err("refused");
+    assert!(error.contains("AUTHPOST_SIGNIN_ORIGINS is not set"), "{error}");
+    assert!(read(&[SIGN_IN[0], "--login-page"]).expect("complete").0.sign_in.expect("on").page);
+}
+
+#[test]
+fn what_signing_in_is_told_is_checked() {
+    for (wrong, variable) in [
+        ("--workos-client-id=a b", "WORKOS_CLIENT_ID"),
+        ("--signin-origins=https://app.example.com/en", "AUTHPOST_SIGNIN_ORIGINS"),
+        ("--workos-signin-base-url=http://auth.example.com", "WORKOS_SIGNIN_BASE_URL"),
+        ("--state-secret=hush", "AUTHPOST_STATE_SECRET"),
+        ("--signin-rate=0", "AUTHPOST_SIGNIN_RATE"),
+        ("--trusted-proxies=10.0.0.0/33", "AUTHPOST_TRUSTED_PROXIES"),
+        ("--disable-workos-login=perhaps", "AUTHPOST_DISABLE_WORKOS_LOGIN"),
+    ] {
+        let (name, _) = wrong.split_once('=').expect("a value");
+        let others = SIGN_IN.iter().filter(|good| !good.starts_with(name)).copied();
+        let error = read(&others.chain([wrong]).collect::<Vec<_>>()).expect_err(wrong);
+        assert!(error.contains(variable) && !error.contains("hush"), "{error}");
+    }
+    let sign_in = with_sign_in(&["--trusted-proxies=10.0.0.0/8, ::1", "--disable-workos-login"]).expect("complete");
+    assert!(!sign_in.rules.enabled);
+    assert!(!format!("{sign_in:?}").contains("hush"));
+}
+
+#[test]
+fn browsers_go_where_they_are_sent_and_its_issuers_are_believed() {
+    let sign_in = with_sign_in(&[]).expect("complete");
+    assert_eq!(sign_in.rules.browser_base.as_str(), "https://api.workos.com/");
+    let sign_in = with_sign_in(&["--workos-signin-base-url=https://auth.example.com"]).expect("complete");
+    assert_eq!(sign_in.rules.browser_base.as_str(), "https://auth.example.com/");
+    for issuer in [
+        "https://api.workos.com",
+        "https://api.workos.com/",
+        "https://api.workos.com/user_management/client_1",
+        "https://auth.example.com",
+        "https://auth.example.com/user_management/client_1",
+    ] {
+        assert!(sign_in.issuers.iter().any(|known| known == issuer), "{issuer} is not among {:?}", sign_in.issuers);
+    }
+    let sign_in = with_sign_in(&["--signin-issuers=https://one.example, https://two.example"]).expect("complete");
+    assert_eq!(sign_in.issuers, ["https://one.example", "https://two.example"]);
 }

@@ -26,24 +26,28 @@ mod privacy;
 mod relay;
 mod retries;
 mod shutdown;
+mod sign_in;
 mod storage;
 mod tidy;
 mod victims;
 
-/// Runs each named `async fn(App)` on both engines. RabbitMQ and Redis are there only under `./scripts/test`.
+/// Runs each named `async fn(App)` on both engines, set up as said first if anything is. RabbitMQ and Redis are there only under `./scripts/test`.
 macro_rules! on_both_engines {
-    ($($name:ident,)*) => {
+    ($($name:ident,)*) => { crate::on_both_engines! { |setup| setup; $($name,)* } };
+    (|$setup:ident| $made:expr; $($name:ident,)*) => {
         mod embedded {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                super::$name(crate::harness::App::embedded().await).await;
+                let $setup = crate::harness::app::Setup::embedded();
+                super::$name($made.start().await).await;
             })*
         }
         mod distributed {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             #[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
             async fn $name() {
-                super::$name(crate::harness::App::distributed().await).await;
+                let $setup = crate::harness::app::Setup::distributed();
+                super::$name($made.start().await).await;
             })*
         }
     };

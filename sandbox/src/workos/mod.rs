@@ -1,9 +1,11 @@
-//! A stand-in for WorkOS: makes codes, posts signed webhooks, answers `GET /user_management/magic_auth/{id}`.
+//! A stand-in for WorkOS: makes codes, posts signed webhooks, answers `GET /user_management/magic_auth/{id}`, and signs
+//! people in ([`sign_in`]).
 //!
 //! It keeps to what is documented of the real one (<https://workos.com/docs/reference/authkit/magic-auth>): the event
 //! never holds the code, a code lives for ten minutes, an unknown id is a 404, a wrong key a 401.
 
 mod post;
+mod sign_in;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -22,13 +24,20 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use shared::{
     clock::Clock,
-    http::{self, Answer, Limits},
+    http::{self, Answer, Bodies, Limits},
 };
 use tokio::{net::TcpListener, sync::watch, task::AbortHandle};
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
-pub use self::post::{PostError, Posted, post};
+use self::sign_in::{AuthKit, Webhooks};
+pub use self::{
+    post::{PostError, Posted, post},
+    sign_in::Call,
+};
+
+/// Largest body of a request.
+const MAX_BODY: usize = 64 * 1024;
 
 /// How long its codes live.
 pub const LIFE: SignedDuration = SignedDuration::from_mins(10);
@@ -73,6 +82,11 @@ impl MagicAuth {
         json!({ "object": "event", "id": self.event_id, "event": "magic_auth.created", "data": data, "created_at": self.created_at, "context": {} }).to_string()
     }
 
+    /// Whether this is the code this person was sent, while it lives.
+    fn is_for(&self, email: &str, code: &str, now: Timestamp) -> bool {
+        self.email == email && self.code == code && now < self.expires_at
+    }
+
     /// The API's object, with the code.
     fn object(&self) -> Value {
         json!({
@@ -90,7 +104,10 @@ pub struct StandIn {
 }
 
 struct Shared {
+    address: SocketAddr,
     key: SecretString,
+    client_id: Mutex<Option<String>>,
+    authkit: AuthKit,
     clock: Arc<dyn Clock>,
     codes: Mutex<HashMap<String, MagicAuth>>,
     instead: Mutex<VecDeque<Instead>>,
@@ -107,8 +124,16 @@ impl StandIn {
     /// Serves on `listener`; reads must bring `key`.
     pub fn start(listener: TcpListener, key: SecretString, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
-        let shared =
-            Arc::new(Shared { key, clock, codes: Mutex::default(), instead: Mutex::default(), reads: watch::Sender::new(Vec::new()) });
+        let shared = Arc::new(Shared {
+            address,
+            key,
+            client_id: Mutex::default(),
+            authkit: AuthKit::default(),
+            clock,
+            codes: Mutex::default(),
+            instead: Mutex::default(),
+            reads: watch::Sender::new(Vec::new()),
+        });
         let handler = {
             let shared = Arc::clone(&shared);
             move |request| dated(Arc::clone(&shared), request)
@@ -130,19 +155,48 @@ impl StandIn {
 
     /// The same, for a code that lives this long.
     pub fn make_code_for(&self, email: &str, life: SignedDuration) -> MagicAuth {
-        let now = self.shared.clock.now();
-        let random = Ulid::generate();
-        let made = MagicAuth {
-            id: format!("magic_auth_{}", Ulid::generate()),
-            event_id: format!("event_{}", Ulid::generate()),
-            user_id: format!("user_{}", Ulid::generate()),
-            email: email.to_owned(),
-            code: format!("{:06}", random.random() % 1_000_000),
-            created_at: now,
-            expires_at: now.saturating_add(life).unwrap_or(Timestamp::MAX),
-        };
-        lock(&self.shared.codes).insert(made.id.clone(), made.clone());
-        made
+        make_code(&self.shared, email, life)
+    }
+
+    /// Signs people in for this client. Without it, for whoever asks.
+    pub fn for_client(&self, client_id: &str) {
+        *lock(&self.shared.client_id) = Some(client_id.to_owned());
+    }
+
+    /// Codes that are asked for on its pages are announced there.
+    pub fn post_webhooks_to(&self, url: &str, secret: SecretString) {
+        *lock(&self.shared.authkit.webhooks) = Some(Webhooks { url: url.to_owned(), secret });
+    }
+
+    /// Makes a person a member, or changes what the membership is worth: "active", "inactive", "pending".
+    pub fn set_membership(&self, email: &str, organization: &str, status: &str) {
+        self.shared.authkit.set_membership(email, organization, status);
+    }
+
+    /// Whose address this is.
+    pub fn user_id(&self, email: &str) -> String {
+        self.shared.authkit.user_id(email)
+    }
+
+    /// Signs tokens with another key from now on.
+    pub fn rotate_keys(&self) {
+        self.shared.authkit.rotate_keys();
+    }
+
+    /// The next calls of this kind are answered like this, in order.
+    pub fn answer_call_instead(&self, call: Call, answers: impl IntoIterator<Item = Instead>) {
+        self.shared.authkit.answer_instead(call, answers);
+    }
+
+    /// The body, or the query, of every call of this kind so far.
+    pub fn calls(&self, call: Call) -> Vec<String> {
+        self.shared.authkit.calls(call)
+    }
+
+    /// Signs `email` in, as its pages do when somebody has typed the right code: where the browser that was sent to
+    /// `authorize` goes next. `None` if there is nowhere to go.
+    pub fn approve(&self, authorize: &url::Url, email: &str) -> Option<url::Url> {
+        self.shared.authkit.approve(authorize, email, self.shared.clock.now())
     }
 
     /// Changes when a code ends, or forgets it (`None`), as a redemption would.
@@ -190,21 +244,42 @@ async fn dated(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
     answer
 }
 
+/// A request, read whole.
+struct Asked {
+    method: Method,
+    path: String,
+    query: String,
+    authorized: bool,
+    body: String,
+}
+
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
-    let id = request.uri().path().strip_prefix("/user_management/magic_auth/");
-    let (Some(id), &Method::GET) = (id, request.method()) else {
-        return refuse(StatusCode::NOT_FOUND, "Not Found");
+    let expected = format!("Bearer {}", shared.key.expose_secret());
+    let authorized = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes) == Some(expected.as_bytes());
+    let (head, body) = request.into_parts();
+    let Ok(body) = Bodies::new(MAX_BODY, 64).read(&head, body).await else {
+        return refuse(StatusCode::BAD_REQUEST, "Bad Request");
     };
+    let asked = Asked {
+        method: head.method,
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        authorized,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    };
+    match asked.path.strip_prefix("/user_management/magic_auth/") {
+        Some(id) if asked.method == Method::GET => magic_auth(&shared, id, authorized).await,
+        _ => sign_in::answer(&shared, &asked).await.unwrap_or_else(|| refuse(StatusCode::NOT_FOUND, "Not Found")),
+    }
+}
+
+async fn magic_auth(shared: &Shared, id: &str, authorized: bool) -> Answer {
     shared.reads.send_modify(|reads| reads.push((id.to_owned(), shared.clock.now())));
     let instead = lock(&shared.instead).pop_front();
-    match instead {
-        None => {}
-        Some(Instead::Late(by)) => tokio::time::sleep(by).await,
-        Some(Instead::Stall) => return std::future::pending().await,
-        Some(Instead::Answer(status, headers, body)) => return scripted(status, headers, body),
+    if let Some(answer) = carry_out(instead).await {
+        return answer;
     }
-    let expected = format!("Bearer {}", shared.key.expose_secret());
-    if request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes) != Some(expected.as_bytes()) {
+    if !authorized {
         return refuse(StatusCode::UNAUTHORIZED, "Unauthorized");
     }
     let found = lock(&shared.codes).get(id).map(MagicAuth::object);
@@ -212,6 +287,35 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
         Some(object) => http::json(StatusCode::OK, &object),
         None => refuse(StatusCode::NOT_FOUND, "Magic Auth not found"),
     }
+}
+
+/// What is to be answered instead of the truth, if anything.
+async fn carry_out(instead: Option<Instead>) -> Option<Answer> {
+    match instead {
+        None => None,
+        Some(Instead::Late(by)) => {
+            tokio::time::sleep(by).await;
+            None
+        }
+        Some(Instead::Stall) => std::future::pending().await,
+        Some(Instead::Answer(status, headers, body)) => Some(scripted(status, headers, body)),
+    }
+}
+
+fn make_code(shared: &Shared, email: &str, life: SignedDuration) -> MagicAuth {
+    let now = shared.clock.now();
+    let random = Ulid::generate();
+    let made = MagicAuth {
+        id: format!("magic_auth_{}", Ulid::generate()),
+        event_id: format!("event_{}", Ulid::generate()),
+        user_id: shared.authkit.user_id(email),
+        email: email.to_owned(),
+        code: format!("{:06}", random.random() % 1_000_000),
+        created_at: now,
+        expires_at: now.saturating_add(life).unwrap_or(Timestamp::MAX),
+    };
+    lock(&shared.codes).insert(made.id.clone(), made.clone());
+    made
 }
 
 fn scripted(status: u16, headers: Vec<(&'static str, String)>, body: String) -> Answer {

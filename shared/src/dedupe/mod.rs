@@ -3,10 +3,13 @@
 //! A claim walks `lease -> sending -> done`. `sending` is written right before the relay is told anything, so a claim
 //! found in that state says: a mail may already be out. Each step is fenced by owner and counter, so a worker that lost
 //! its lease cannot write over its successor. Adapters: [`embedded`] and [`redis`]; [`outage`] wraps either.
+//! [`once`] is the same in its simplest form: a word that can be spent one time.
 
 pub mod embedded;
+pub mod once;
 pub mod outage;
 pub mod redis;
+pub mod redis_link;
 
 use std::{borrow::Cow, time::Duration};
 

@@ -122,6 +122,47 @@ labels! {
         /// Anything else.
         BadAnswer = "bad_answer",
     }
+    /// How a sign-in ended.
+    SignInResult {
+        /// Signed in.
+        LoginSuccessful = "login_successful",
+        /// Known to WorkOS, and no active member.
+        MembershipDeactivated = "membership_deactivated",
+        /// Came back too late.
+        LinkExpired = "link_expired",
+        /// Came back with something that nobody can be signed in by.
+        LinkInvalid = "link_invalid",
+        /// WorkOS wants something more of the person.
+        ActionRequired = "action_required",
+        /// WorkOS, or the place where states are spent, did not answer.
+        Unavailable = "unavailable",
+        /// WorkOS refuses us, or its tokens are not from an issuer we know.
+        Misconfigured = "misconfigured",
+        /// Too many from one address.
+        Limited = "limited",
+    }
+    /// Why a state is not believed.
+    StateRefusal {
+        /// Not of our form.
+        Malformed = "malformed",
+        /// Not signed by us.
+        Forged = "forged",
+        /// Of another browser, or one without its cookie.
+        OtherBrowser = "other_browser",
+        /// Over ten minutes old.
+        Expired = "expired",
+        /// Used before.
+        Replayed = "replayed",
+    }
+    /// How the refresh of a session ended.
+    Refresh {
+        /// New tokens.
+        Ok = "ok",
+        /// A token that is good for nothing any more.
+        Refused = "refused",
+        /// Nobody knows: WorkOS did not answer, or refuses us.
+        Failed = "failed",
+    }
     /// A part of the queue.
     Part {
         /// Waiting to be taken.

@@ -3,6 +3,7 @@
 //! No label ever holds an id, an address, a path or anything else a sender can choose.
 
 pub mod labels;
+mod sign_in;
 
 use std::time::Duration;
 
@@ -12,7 +13,10 @@ use prometheus::{
     core::Collector,
 };
 
-use self::labels::{ClaimResult, ClaimStep, Ending, LinkName, Part, SmtpResult, Success, Webhook, WorkosResult};
+use self::{
+    labels::{ClaimResult, ClaimStep, Ending, LinkName, Part, SmtpResult, Success, Webhook, WorkosResult},
+    sign_in::SignIns,
+};
 use crate::{fault::Reason, queue::Depths, retry::STAGES};
 
 /// Up to a second: what a healthy machine needs for a request, a confirm or a claim.
@@ -52,6 +56,8 @@ pub struct Metrics {
     reconnects: IntCounterVec,
     paused: IntGauge,
     last_sent: IntGauge,
+    /// Signing in.
+    pub sign_in: SignIns,
 }
 
 /// Two metrics of one name, or a name Prometheus does not allow: a mistake in this module, found by its tests.
@@ -160,6 +166,7 @@ impl Metrics {
             paused: new
                 .gauge("authpost_paused", "Whether events are left in the queue because WorkOS or the relay refuses our configuration.")?,
             last_sent: new.gauge("authpost_last_sent_timestamp_seconds", "When the relay last accepted a mail.")?,
+            sign_in: SignIns::declare(&new)?,
             registry,
         };
         metrics.create_every_series();
@@ -180,6 +187,7 @@ impl Metrics {
             self.smtp_connections.with_label_values(&[success.label()]).reset();
             ClaimStep::ALL.iter().for_each(|step| drop(self.dedupe_seconds.with_label_values(&[step.label(), success.label()])));
         }
+        self.sign_in.create_every_series();
         WorkosResult::ALL.iter().for_each(|result| drop(self.workos_seconds.with_label_values(&[result.label()])));
         SmtpResult::ALL.iter().for_each(|result| drop(self.smtp_seconds.with_label_values(&[result.label()])));
         for ending in Ending::ALL {

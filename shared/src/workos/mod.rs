@@ -1,32 +1,25 @@
-//! WorkOS's User Management API, as far as mails need it: a code for an id.
+//! WorkOS's User Management API: a code for an id, which is all that mails need; [`sign_in`] and [`session`] for people.
 //!
 //! Adapter of [`CodeSource`]. The recipient and the code come from WorkOS's answer, never from the event
 //! (<https://workos.com/docs/authkit/custom-emails>).
 
 pub mod answer;
+mod api;
 mod clock;
 mod gate;
+pub mod session;
+pub mod sign_in;
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::{
-    Request, Uri,
-    header::{ACCEPT, AUTHORIZATION, HeaderValue, RETRY_AFTER, USER_AGENT},
-};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
+use hyper::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use rustls::ClientConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::{Instant, timeout};
 
 pub use self::clock::WorkosClock;
-use self::gate::Gate;
+use self::{api::Api, gate::Gate};
 use crate::{
     clock::Clock as _,
     fault::{Fault, Reason},
@@ -41,15 +34,6 @@ pub trait CodeSource: Send + Sync {
     /// The code under this id. A code that does not exist (any more) is [`Reason::NotFound`], for good.
     async fn login_code(&self, id: &MagicAuthId) -> Result<LoginCode, Fault>;
 }
-
-/// Largest answer read, in bytes.
-const MAX_ANSWER: usize = 1024 * 1024;
-
-/// Longest wait for a connection.
-const CONNECT: Duration = Duration::from_secs(3);
-
-/// Idle connections are kept this long: shorter than what load balancers in between usually grant.
-const IDLE: Duration = Duration::from_secs(30);
 
 /// Longest wait for our own rate limit or for the end of a 429, before the event goes back to the queue.
 pub const LONGEST_WAIT_AT_GATE: Duration = Duration::from_secs(5);
@@ -74,10 +58,15 @@ pub enum SettingsError {
     ApiKey,
 }
 
+fn bearer(api_key: &SecretString) -> Result<HeaderValue, SettingsError> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", api_key.expose_secret())).map_err(|_| SettingsError::ApiKey)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
 /// The client. One a process: its gate keeps all tasks within one limit.
 pub struct Workos {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
-    base: String,
+    api: Api,
     authorization: HeaderValue,
     timeout: Duration,
     gate: Gate,
@@ -89,32 +78,14 @@ impl Workos {
     /// Connects at first use.
     pub fn new(settings: Settings, tls: &ClientConfig, clock: Arc<WorkosClock>, metrics: Arc<Metrics>) -> Result<Self, SettingsError> {
         let Settings { base_url, api_key, timeout, rate } = settings;
-        let mut authorization = HeaderValue::from_str(&format!("Bearer {}", api_key.expose_secret())).map_err(|_| SettingsError::ApiKey)?;
-        authorization.set_sensitive(true);
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT));
-        connector.set_keepalive(Some(IDLE));
-        connector.enforce_http(false);
-        // Whether plain HTTP is allowed was decided when the configuration was read.
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http().enable_http1().wrap_connector(connector);
-        let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).build(connector);
-        let base = base_url.as_str().trim_end_matches('/').to_owned();
-        Ok(Self { client, base, authorization, timeout, gate: Gate::new(rate), clock, metrics })
+        let authorization = bearer(&api_key)?;
+        Ok(Self { api: Api::new(&base_url, tls), authorization, timeout, gate: Gate::new(rate), clock, metrics })
     }
 
     async fn read(&self, id: &MagicAuthId) -> Result<LoginCode, Fault> {
-        // The id's alphabet needs no escaping, and the base was parsed as a URL.
-        let uri: Uri = format!("{}/user_management/magic_auth/{id}", self.base)
-            .parse()
-            .map_err(|_| Fault::permanent(Reason::WorkosBadAnswer, "the address of the code is not a URL"))?;
-        let request = Request::get(uri)
-            .header(AUTHORIZATION, self.authorization.clone())
-            .header(ACCEPT, "application/json")
-            .header(USER_AGENT, concat!("authpost/", env!("CARGO_PKG_VERSION")))
-            .body(Empty::new())
-            .map_err(|_| Fault::permanent(Reason::WorkosBadAnswer, "the request could not be built"))?;
-        let response = self.client.request(request).await.map_err(|_| answer::unreachable("the connection failed"))?;
+        // The id's alphabet needs no escaping.
+        let path = format!("/user_management/magic_auth/{id}");
+        let response = self.api.get(&path, |request| request.header(AUTHORIZATION, self.authorization.clone())).await?;
         if let Some(date) = answer::date(response.headers()) {
             self.clock.compare(date);
         }
@@ -126,14 +97,7 @@ impl Workos {
             }
             return Err(fault);
         }
-        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(|error| {
-            if error.is::<http_body_util::LengthLimitError>() {
-                Fault::doubtful(Reason::WorkosBadAnswer, "an answer of over 1 MiB")
-            } else {
-                answer::unreachable("the answer broke off")
-            }
-        })?;
-        answer::read(&body.to_bytes(), id)
+        answer::read(&api::body(response).await?, id)
     }
 }
 

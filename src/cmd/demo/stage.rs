@@ -29,7 +29,7 @@ use worker::{
 };
 
 use crate::{
-    config::settings::{Embedded, Engine, Ingress, Process, Worker},
+    config::settings::{Embedded, Engine, Ingress, Process, Worker, Workos},
     service,
 };
 
@@ -136,11 +136,9 @@ fn settings(
     let anywhere = (Ipv4Addr::LOCALHOST, 0).into();
     let relay = SecretString::from(format!("smtp://{}?tls=none", inbox.address()));
     let address = EmailAddress::parse("login@authpost.example")?;
-    let ingress = Ingress { listen: anywhere, keys: WebhookKeys::new(std::slice::from_ref(secret))?, max_connections: 64 };
+    let ingress = Ingress { listen: anywhere, keys: WebhookKeys::new(std::slice::from_ref(secret))?, max_connections: 64, sign_in: None };
     let worker = Worker {
-        api_key,
-        api_url: workos.url().parse()?,
-        workos_timeout: Duration::from_secs(5),
+        workos: Workos { key: api_key, url: workos.url().parse()?, timeout: Duration::from_secs(5) },
         workos_rate: 90,
         relay: RelayUrl::parse(&relay)?,
         smtp_timeouts: Timeouts::default(),

@@ -6,7 +6,10 @@ use sandbox::clock::ManualClock;
 use secrecy::SecretString;
 use shared::{
     clock::{Clock as _, SystemClock},
-    dedupe::{Claim, Completion, DedupeStore, Lease, Owner, Past, Sending, Terms, embedded::EmbeddedDedupe, redis::RedisDedupe},
+    dedupe::{
+        Claim, Completion, DedupeStore, Lease, Owner, Past, Sending, Terms, embedded::EmbeddedDedupe, redis::RedisDedupe,
+        redis_link::RedisLink,
+    },
     ids::EventId,
     sqlite::Store,
 };
@@ -32,7 +35,8 @@ impl Subject {
 
     fn redis() -> Self {
         let url = SecretString::from(Services::shared().redis_url().to_owned());
-        let store = RedisDedupe::new(&url, &app::fresh_prefix(), TERMS, None).expect("a URL");
+        let link = RedisLink::new(&url, None).expect("a URL");
+        let store = RedisDedupe::new(Arc::new(link), &app::fresh_prefix(), TERMS);
         Self { store: Arc::new(store), clock: None, _folder: None }
     }
 

@@ -2,14 +2,13 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::Path,
     process::ExitCode,
     sync::Arc,
     time::Duration,
 };
 
 use authpost::{
-    config::settings::{Distributed, Embedded, Engine, Ingress, Process, Worker},
+    config::settings::{Ingress, Process, SignIn, Worker},
     service,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -21,25 +20,13 @@ use sandbox::{
 };
 use secrecy::SecretString;
 use shared::{
-    address::EmailAddress,
     clock::{Clock, SystemClock},
-    dedupe::outage::WhenAway,
     metrics::Metrics,
-    telemetry::LogFormat,
     tls,
-    webhook::WebhookKeys,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use worker::{
-    OnAmbiguity,
-    mail::{
-        message::Sender,
-        smtp::{RelayUrl, Timeouts},
-    },
-};
 
-pub use super::networks::Urls;
 use super::{
     account::Exposition,
     eventually, in_time,
@@ -47,17 +34,22 @@ use super::{
     networks::{Networks, Ways},
     queues::{delete_queues, ready_in, rows_left, waiting_queues},
     services::Services,
+    settings,
+};
+pub use super::{
+    networks::Urls,
+    settings::{API_KEY, SECRET, engine, ingress, process, worker},
 };
 
-pub const SECRET: &str = "whsec_test";
-pub const API_KEY: &str = "sk_test_key";
+type Change<T> = Box<dyn FnOnce(&mut T) + Send>;
 
 /// How an app is to be.
 pub struct Setup {
-    pub worker: Box<dyn FnOnce(&mut Worker) + Send>,
+    pub worker: Change<Worker>,
     pub queue_max: u64,
     /// PEM of an authority to trust.
     pub extra_ca: Option<Vec<u8>>,
+    sign_in: Option<Change<SignIn>>,
     services: Option<Urls>,
     faulty: bool,
 }
@@ -88,7 +80,7 @@ struct Broker {
 
 impl Setup {
     pub fn embedded() -> Self {
-        Self { worker: Box::new(|_| {}), queue_max: 10_000, extra_ca: None, services: None, faulty: false }
+        Self { worker: Box::new(|_| {}), queue_max: 10_000, extra_ca: None, sign_in: None, services: None, faulty: false }
     }
 
     /// On the RabbitMQ and Redis that all tests share.
@@ -112,9 +104,15 @@ impl Setup {
         self
     }
 
+    /// With the sign-in half, for pages of [`ORIGIN`].
+    pub fn sign_in(mut self, change: impl FnOnce(&mut SignIn) + Send + 'static) -> Self {
+        self.sign_in = Some(Box::new(change));
+        self
+    }
+
     pub async fn start(self) -> App {
         tls::install_provider();
-        let Self { worker: change, queue_max, extra_ca, services, faulty } = self;
+        let Self { worker: change, queue_max, extra_ca, sign_in, services, faulty } = self;
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
         let key = SecretString::from(API_KEY.to_owned());
         let workos = Arc::new(StandIn::start(free_port().await, key, clock.clone()).expect("starts"));
@@ -126,9 +124,11 @@ impl Setup {
         let (networks, ways) = if faulty { Networks::over(&direct).await } else { (None, direct) };
         let mut worker = worker(&ways.workos, &format!("smtp://{}?tls=none", ways.relay));
         change(&mut worker);
+        let sign_in = sign_in.map(|change| with_sign_in(&workos, &ways, change));
+        let ingress = Ingress { sign_in, ..ingress() };
         let engine = engine(ways.services, folder.path(), prefix, queue_max);
         let stop = CancellationToken::new();
-        let service = service::serve((ingress(), worker, engine, Process { extra_ca, ..process() }), clock.clone(), stop.clone())
+        let service = service::serve((ingress, worker, engine, Process { extra_ca, ..process() }), clock.clone(), stop.clone())
             .await
             .expect("starts");
         let (public, admin) = (service.public.expect("a front"), service.admin);
@@ -153,6 +153,13 @@ impl Setup {
     }
 }
 
+fn with_sign_in(workos: &StandIn, ways: &Ways, change: Change<SignIn>) -> SignIn {
+    workos.for_client(settings::CLIENT_ID);
+    let mut sign_in = settings::sign_in(&ways.workos);
+    change(&mut sign_in);
+    sign_in
+}
+
 /// Unlike every other, so that tests share a broker without meeting.
 pub fn fresh_prefix() -> String {
     format!("test-{}", ulid::Ulid::generate()).to_lowercase()
@@ -160,47 +167,6 @@ pub fn fresh_prefix() -> String {
 
 pub async fn free_port() -> TcpListener {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port")
-}
-
-pub fn engine(services: Option<Urls>, folder: &Path, prefix: String, queue_max: u64) -> Engine {
-    let secret = |url: String| SecretString::from(url);
-    match services {
-        None => Engine::Embedded(Embedded { data_dir: folder.to_owned(), queue_max }),
-        Some(Urls { amqp, redis }) => {
-            Engine::Distributed(Distributed { amqp_url: secret(amqp), redis_url: secret(redis), prefix, queue_max })
-        }
-    }
-}
-
-pub fn ingress() -> Ingress {
-    let keys = WebhookKeys::new(&[SecretString::from(SECRET.to_owned())]).expect("not empty");
-    Ingress { listen: (Ipv4Addr::LOCALHOST, 0).into(), keys, max_connections: 512 }
-}
-
-pub fn process() -> Process {
-    let admin_listen = (Ipv4Addr::LOCALHOST, 0).into();
-    Process { admin_listen, log: LogFormat::Text, log_levels: String::new(), grace: Duration::from_secs(20), extra_ca: None }
-}
-
-/// Settings with short timeouts, so that a stalled dependency costs a test a second or two, and long enough that a busy
-/// machine does not look like a stalled one.
-pub fn worker(api_url: &str, smtp_url: &str) -> Worker {
-    Worker {
-        api_key: SecretString::from(API_KEY.to_owned()),
-        api_url: api_url.parse().expect("a URL"),
-        workos_timeout: Duration::from_secs(1),
-        workos_rate: 0,
-        relay: RelayUrl::parse(&SecretString::from(smtp_url.to_owned())).expect("a relay"),
-        smtp_timeouts: Timeouts { connect: Duration::from_secs(1), command: Duration::from_secs(1), last: Duration::from_secs(3) },
-        hello: "authpost.test".to_owned(),
-        sender: Sender { name: Some("Acme".to_owned()), address: EmailAddress::parse("login@acme.example").expect("valid") },
-        app_name: "Acme".to_owned(),
-        template_dir: None,
-        concurrency: 16,
-        dedupe_ttl: Duration::from_secs(3 * 24 * 3600),
-        when_away: WhenAway::Hold,
-        on_ambiguity: OnAmbiguity::Resend,
-    }
 }
 
 impl App {

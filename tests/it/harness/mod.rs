@@ -8,6 +8,7 @@ pub mod program;
 pub mod queues;
 pub mod raw_http;
 pub mod services;
+pub mod settings;
 pub mod slow;
 
 use std::time::Duration;

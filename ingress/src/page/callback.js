@@ -1,0 +1,86 @@
+"use strict";
+// Hands what AuthKit put into the address to the callback endpoint, and says what came of it.
+const $ = (id) => document.getElementById(id);
+
+function show(title, message, actions) {
+  document.title = title;
+  $("title").textContent = title;
+  $("message").textContent = message;
+  $("actions").replaceChildren(...actions.map(({ label, act }, index) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = label;
+    if (index > 0) button.className = "second";
+    button.addEventListener("click", async () => {
+      button.disabled = true;
+      try {
+        await act();
+      } catch (error) {
+        $("message").textContent = "That did not work. " + error.message;
+        button.disabled = false;
+      }
+    });
+    return button;
+  }));
+  // Who listens to the page hears of its new title first.
+  $("title").focus();
+}
+
+async function post(path, body) {
+  const response = await fetch(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  const answer = await response.json();
+  return { ok: response.ok, answer };
+}
+
+async function goOn(organization) {
+  const { ok, answer } = await post("/v2/user/workos_login_url/", {
+    redirect_url: location.origin + "/login/callback",
+    organization_id: organization,
+  });
+  if (!ok) throw new Error(answer.detail);
+  location.assign(answer.url);
+}
+
+async function logOut() {
+  const { ok, answer } = await post("/v2/user/logout/", { return_to: location.origin + "/login" });
+  if (!ok) throw new Error(answer.detail);
+  location.assign(answer.logout_url || "/login");
+}
+
+const again = (label) => ({ label, act: () => location.assign("/login") });
+
+const endings = {
+  LOGIN_SUCCESSFUL: ({ user }) => show("Signed in", "You are signed in as " + user.email + ".", [{ label: "Log out", act: logOut }]),
+  MEMBERSHIP_DEACTIVATED: ({ message, logout_url }) =>
+    show("Your account is not active", message, [{ label: "Use another address", act: () => location.assign(logout_url || "/login") }]),
+  LINK_EXPIRED: ({ message }) => show("That took too long", message, [again("Log in again")]),
+  LINK_INVALID: ({ message }) => show("This sign-in cannot be used", message, [again("Log in again")]),
+  ACTION_REQUIRED: ({ message, reason, organizations }) =>
+    reason === "organization_selection_required" && organizations
+      ? show("Choose an organization", "You belong to more than one.", organizations.map(({ id, name }) => ({ label: name, act: () => goOn(id) })))
+      : show("One more step", message, [again("Log in again")]),
+};
+
+async function finish() {
+  const query = new URLSearchParams(location.search);
+  // The code must not stay in the address, the history or a bookmark.
+  history.replaceState(null, "", location.pathname);
+  const callback = {};
+  for (const field of ["code", "state", "error", "error_description"]) {
+    if (query.has(field)) callback[field] = query.get(field);
+  }
+  try {
+    const { answer } = await post("/v2/user/workos_signin_callback/", callback);
+    const ending = endings[answer.response_type];
+    if (ending) ending(answer);
+    else show("Signing in does not work at the moment", answer.detail || "", [again("Try again")]);
+  } catch {
+    show("Signing in does not work at the moment", "The server could not be reached.", [again("Try again")]);
+  }
+}
+
+finish();

@@ -1,0 +1,45 @@
+//! The keys that the stand-in signs session tokens with. They guard nothing: everybody has them.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use ring::{rsa::PublicKeyComponents, signature::RsaKeyPair};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+const PAIRS: [&[u8]; 2] = [include_bytes!("key_a.der"), include_bytes!("key_b.der")];
+
+/// The key in use, and how often it has changed.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    rotations: usize,
+}
+
+impl Keys {
+    /// The next key takes over, and the one before is forgotten.
+    pub(super) fn rotate(&mut self) {
+        self.rotations += 1;
+    }
+
+    fn id(&self) -> String {
+        format!("sso_oidc_key_pair_{}", self.rotations)
+    }
+
+    fn pair(&self) -> &'static [u8] {
+        PAIRS[self.rotations % PAIRS.len()]
+    }
+
+    /// As `GET /sso/jwks/{client_id}` answers.
+    pub(super) fn set(&self) -> Value {
+        // Our own files, checked by every test that signs somebody in.
+        let Ok(pair) = RsaKeyPair::from_der(self.pair()) else { return json!({ "keys": [] }) };
+        let PublicKeyComponents { n, e } = PublicKeyComponents::<Vec<u8>>::from(pair.public());
+        let key = json!({ "alg": "RS256", "kty": "RSA", "use": "sig", "kid": self.id(), "n": BASE64.encode(n), "e": BASE64.encode(e) });
+        json!({ "keys": [key] })
+    }
+
+    /// A token with these claims.
+    pub(super) fn sign(&self, claims: &impl Serialize) -> String {
+        let header = Header { kid: Some(self.id()), ..Header::new(Algorithm::RS256) };
+        encode(&header, claims, &EncodingKey::from_rsa_der(self.pair())).unwrap_or_default()
+    }
+}

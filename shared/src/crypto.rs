@@ -1,0 +1,87 @@
+//! What ring does for us beside TLS: RS256 for `jsonwebtoken`, which leaves signatures to a provider, and random bytes.
+//!
+//! The library's own providers would bring a second implementation of RSA into the process.
+
+use std::sync::Arc;
+
+use jsonwebtoken::{
+    Algorithm, DecodingKey, DecodingKeyKind, EncodingKey,
+    crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils},
+    errors::{Error, ErrorKind, new_error},
+};
+use ring::{
+    rand::SystemRandom,
+    signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents},
+};
+
+static PROVIDER: CryptoProvider = CryptoProvider {
+    signer_factory: |algorithm, key| signer(*algorithm, key),
+    verifier_factory: |algorithm, key| verifier(*algorithm, key),
+    key_utils: KeyUtils::new_unimplemented(),
+};
+
+/// Makes ring check the session tokens of this process. Harmless when repeated.
+pub(crate) fn install_provider() {
+    // An error only says that it has been done before.
+    PROVIDER.install_default().unwrap_or_default();
+}
+
+/// 32 bytes nobody can guess; `None` when the system has none to give.
+pub type Entropy = Arc<dyn Fn() -> Option<[u8; 32]> + Send + Sync>;
+
+/// The system's own.
+pub fn system_entropy() -> Entropy {
+    Arc::new(|| ring::rand::generate(&SystemRandom::new()).ok().map(ring::rand::Random::expose))
+}
+
+fn only_rs256(algorithm: Algorithm) -> Result<(), Error> {
+    if algorithm == Algorithm::RS256 { Ok(()) } else { Err(new_error(ErrorKind::InvalidAlgorithm)) }
+}
+
+fn verifier(algorithm: Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
+    only_rs256(algorithm)?;
+    match key.kind() {
+        DecodingKeyKind::RsaModulusExponent { n, e } => Ok(Box::new(Verifier { n: n.clone(), e: e.clone() })),
+        DecodingKeyKind::SecretOrDer(_) => Err(new_error(ErrorKind::InvalidKeyFormat)),
+    }
+}
+
+struct Verifier {
+    n: Vec<u8>,
+    e: Vec<u8>,
+}
+
+impl signature::Verifier<Vec<u8>> for Verifier {
+    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
+        let key = RsaPublicKeyComponents { n: &self.n, e: &self.e };
+        key.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature).map_err(|_| signature::Error::new())
+    }
+}
+
+impl JwtVerifier for Verifier {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::RS256
+    }
+}
+
+fn signer(algorithm: Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
+    only_rs256(algorithm)?;
+    let pair = RsaKeyPair::from_der(key.as_bytes()).map_err(|_| new_error(ErrorKind::InvalidKeyFormat))?;
+    Ok(Box::new(Signer(pair)))
+}
+
+struct Signer(RsaKeyPair);
+
+impl signature::Signer<Vec<u8>> for Signer {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
+        let mut signature = vec![0; self.0.public().modulus_len()];
+        let signed = self.0.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature);
+        signed.map_err(|_| signature::Error::new()).map(|()| signature)
+    }
+}
+
+impl JwtSigner for Signer {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::RS256
+    }
+}
