@@ -4,6 +4,7 @@
 //! Tests wait on events or look until something is so; none sleeps, none is retried. Whoever leaves a message, a task
 //! or a process behind fails.
 
+mod browser;
 mod chaos;
 mod cli;
 mod clocks;

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Everything that could be turned up, by name and by module.
-const LOUD: &str = "trace,hyper=trace,hyper::proto::h1=trace,hyper_util::client=trace,lapin=trace,lapin::channel=trace,\
+pub const LOUD: &str = "trace,hyper=trace,hyper::proto::h1=trace,hyper_util::client=trace,lapin=trace,lapin::channel=trace,\
                     amq_protocol=trace,redis=trace,redis::aio=trace,rustls=trace,rustls::client::hs=trace,lettre=trace,tokio=trace";
 
 /// What the relay wants to hear.

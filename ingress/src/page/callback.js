@@ -51,12 +51,20 @@ async function logOut() {
   location.assign(answer.logout_url || "/login");
 }
 
+// AuthKit would sign the same person in again: its session has to end first.
+function leaving(logoutUrl) {
+  if (!logoutUrl) return "/login";
+  const url = new URL(logoutUrl);
+  url.searchParams.set("return_to", location.origin + "/login");
+  return url.href;
+}
+
 const again = (label) => ({ label, act: () => location.assign("/login") });
 
 const endings = {
   LOGIN_SUCCESSFUL: ({ user }) => show("Signed in", "You are signed in as " + user.email + ".", [{ label: "Log out", act: logOut }]),
   MEMBERSHIP_DEACTIVATED: ({ message, logout_url }) =>
-    show("Your account is not active", message, [{ label: "Use another address", act: () => location.assign(logout_url || "/login") }]),
+    show("Your account is not active", message, [{ label: "Use another address", act: () => location.assign(leaving(logout_url)) }]),
   LINK_EXPIRED: ({ message }) => show("That took too long", message, [again("Log in again")]),
   LINK_INVALID: ({ message }) => show("This sign-in cannot be used", message, [again("Log in again")]),
   ACTION_REQUIRED: ({ message, reason, organizations }) =>

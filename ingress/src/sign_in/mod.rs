@@ -182,7 +182,7 @@ fn at_fault(front: &SignInFront, fault: &Fault) -> Answer {
         Severity::Misconfigured | Severity::Permanent => (StatusCode::BAD_GATEWAY, "signin_misconfigured", 60),
         Severity::Doubtful => (StatusCode::BAD_GATEWAY, "workos_bad_answer", 10),
         Severity::Transient { retry_after } => {
-            (StatusCode::SERVICE_UNAVAILABLE, "workos_unavailable", retry_after.map_or(5, |wait| wait.as_secs().max(1)))
+            (StatusCode::SERVICE_UNAVAILABLE, "signin_unavailable", retry_after.map_or(5, |wait| wait.as_secs().max(1)))
         }
     };
     let mut answer = problem(status, kind, "Signing in does not work at the moment. Try again later.");

@@ -1,16 +1,18 @@
 "use strict";
-// Asks for a code, shows the stages it went through and the mail it ended in. Mails are text to this page: they are
+// Asks for a code, shows the stages it went through, and every mail that arrives. Mails are text to this page: they are
 // shown through textContent or in a frame that may do nothing.
 const $ = (id) => document.getElementById(id);
-const mails = [];
+let mails = [];
+let shown = null;
 
 function show(mail) {
+  shown = mail;
   $("mail").hidden = false;
   $("subject").textContent = mail.subject;
   $("recipient").textContent = "To " + mail.to;
   $("html").srcdoc = mail.html;
   $("text").textContent = mail.text;
-  [...$("mails").querySelectorAll("button")].forEach((button, index) => button.setAttribute("aria-pressed", String(mails[index] === mail)));
+  [...$("mails").querySelectorAll("button")].forEach((button, index) => button.setAttribute("aria-pressed", String(mails[index] === shown)));
 }
 
 function list() {
@@ -19,6 +21,7 @@ function list() {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = mail.subject + " (" + mail.to + ")";
+    button.setAttribute("aria-pressed", String(mail === shown));
     button.addEventListener("click", () => show(mail));
     const item = document.createElement("li");
     item.append(button);
@@ -46,6 +49,28 @@ function view(html) {
   $("show-text").setAttribute("aria-pressed", String(!html));
 }
 
+// Looks into the inbox; the newest mail is on top, and opened when it arrives.
+async function look() {
+  const response = await fetch("/inbox");
+  if (!response.ok) return;
+  const answer = await response.json();
+  $("walk").href = answer.login_url;
+  const fresh = answer.mails.slice(mails.length).map(({ to, mail }) => ({ ...mail, to }));
+  if (fresh.length === 0) return;
+  mails = [...fresh.reverse(), ...mails];
+  list();
+  show(mails[0]);
+}
+
+async function keepLooking() {
+  try {
+    await look();
+  } catch {
+    // The demo has been stopped, perhaps to be started again.
+  }
+  setTimeout(keepLooking, 1000);
+}
+
 $("show-html").addEventListener("click", () => view(true));
 $("show-text").addEventListener("click", () => view(false));
 $("ask").addEventListener("submit", async (event) => {
@@ -55,13 +80,11 @@ $("ask").addEventListener("submit", async (event) => {
     const response = await fetch("/ask", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ email: $("email").value }) });
     const answer = await response.json();
     if (!response.ok) throw new Error(answer.detail);
-    const mail = { ...answer.mail, to: answer.email };
-    mails.unshift(mail);
-    list();
-    show(mail);
+    await look();
     journey(answer.stages);
     $("status").textContent = "The code is in the inbox.";
   } catch (error) {
     $("status").textContent = "That did not work: " + error.message;
   }
 });
+keepLooking();

@@ -1,9 +1,10 @@
-//! The demo's page: ask for a code, watch it arrive.
+//! The demo's page: ask for a code, or sign in the whole way, and watch the mail arrive.
 
 use std::{net::Ipv4Addr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use hyper::{Method, Request, StatusCode, body::Incoming, header};
+use sandbox::readable;
 use serde_json::json;
 use shared::{
     address::EmailAddress,
@@ -36,9 +37,12 @@ pub(super) async fn serve(stage: &Stage, port: u16) -> anyhow::Result<ExitCode> 
     let limits = Limits { connections: 64, drain: Duration::from_secs(1) };
     let serving = http::serve(listener, limits, stop.clone(), Arc::new(|_| {}), move |request| route(Arc::clone(&asks), request));
     let answering = async {
-        while let Some(Ask { email, answer }) = asked.recv().await {
+        while let Some(Ask { what, answer }) = asked.recv().await {
             // A browser that is gone needs no answer.
-            drop(answer.send(log_in(stage, &email).await));
+            drop(answer.send(match what {
+                What::Code(email) => log_in(stage, &email).await,
+                What::Inbox => inbox(stage),
+            }));
         }
     };
     tokio::select! {
@@ -50,10 +54,17 @@ pub(super) async fn serve(stage: &Stage, port: u16) -> anyhow::Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// One request for a code, on its way from a connection to the stage.
+/// One request, on its way from a connection to the stage.
 struct Ask {
-    email: String,
+    what: What,
     answer: tokio::sync::oneshot::Sender<Answer>,
+}
+
+enum What {
+    /// A code for this address.
+    Code(String),
+    /// What has arrived so far.
+    Inbox,
 }
 
 async fn route(asks: Arc<tokio::sync::mpsc::Sender<Ask>>, request: Request<Incoming>) -> Answer {
@@ -61,6 +72,7 @@ async fn route(asks: Arc<tokio::sync::mpsc::Sender<Ask>>, request: Request<Incom
         (&Method::GET, "/") => file("text/html; charset=utf-8", PAGE),
         (&Method::GET, "/page.css") => file("text/css; charset=utf-8", STYLE),
         (&Method::GET, "/page.js") => file("text/javascript; charset=utf-8", SCRIPT),
+        (&Method::GET, "/inbox") => on_stage(&asks, What::Inbox).await,
         (&Method::POST, "/ask") => ask(&asks, request).await,
         _ => http::problem(StatusCode::NOT_FOUND, "not_found", "There is nothing at this address."),
     }
@@ -81,19 +93,29 @@ async fn ask(asks: &tokio::sync::mpsc::Sender<Ask>, request: Request<Incoming>) 
     let Some(email) = email.filter(|email| EmailAddress::parse(email).is_ok()) else {
         return http::problem(StatusCode::BAD_REQUEST, "no_address", "That is not an address mail can be sent to.");
     };
+    on_stage(asks, What::Code(email)).await
+}
+
+async fn on_stage(asks: &tokio::sync::mpsc::Sender<Ask>, what: What) -> Answer {
     let (answer, answered) = tokio::sync::oneshot::channel();
     let stopped = || http::problem(StatusCode::SERVICE_UNAVAILABLE, "stopping", "The demo is stopping.");
-    if asks.send(Ask { email, answer }).await.is_err() {
+    if asks.send(Ask { what, answer }).await.is_err() {
         return stopped();
     }
     answered.await.unwrap_or_else(|_| stopped())
+}
+
+fn inbox(stage: &Stage) -> Answer {
+    let mails = stage.inbox.mails();
+    let shown = mails.iter().filter_map(|mail| readable::read(&mail.raw).map(|readable| json!({ "to": mail.to, "mail": readable })));
+    http::json(StatusCode::OK, &json!({ "login_url": stage.login_url, "mails": shown.collect::<Vec<_>>() }))
 }
 
 async fn log_in(stage: &Stage, email: &str) -> Answer {
     match stage.log_in(email).await {
         Ok(login) => {
             let stages: Vec<_> = login.stages().into_iter().map(|(name, ms)| json!({ "name": name, "ms": ms })).collect();
-            http::json(StatusCode::OK, &json!({ "email": email, "mail": login.mail, "stages": stages }))
+            http::json(StatusCode::OK, &json!({ "stages": stages }))
         }
         Err(error) => http::problem(StatusCode::BAD_GATEWAY, "failed", &error.to_string()),
     }

@@ -1,8 +1,9 @@
 //! The demo's stage: four servers on free loopback ports, a data folder that vanishes, and one login played on it.
 
-use std::{net::Ipv4Addr, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, num::NonZeroU32, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use ingress::sign_in::{Rules, origins::Origins, visitors::Proxies};
 use jiff::Timestamp;
 use sandbox::{
     inbox::{Inbox, Manners, Received},
@@ -14,6 +15,7 @@ use shared::{
     address::EmailAddress,
     clock::{Clock as _, SystemClock},
     dedupe::outage::WhenAway,
+    sign_in::state::StateKey,
     telemetry::LogFormat,
     webhook::WebhookKeys,
 };
@@ -29,9 +31,12 @@ use worker::{
 };
 
 use crate::{
-    config::settings::{Embedded, Engine, Ingress, Process, Worker, Workos},
+    config::settings::{Embedded, Engine, Ingress, Process, SignIn, Worker, Workos},
     service,
 };
+
+/// Whom the stand-in takes us for.
+const CLIENT_ID: &str = "client_demo";
 
 /// Longest wait for a mail.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -41,6 +46,8 @@ pub(super) struct Stage {
     pub(super) workos: StandIn,
     pub(super) inbox: Inbox,
     webhook_url: String,
+    /// The login page.
+    pub(super) login_url: String,
     secret: SecretString,
     stop: CancellationToken,
     process: JoinHandle<ExitCode>,
@@ -84,7 +91,10 @@ impl Stage {
         let service = service::serve(settings, clock, stop.clone()).await?;
         let public = service.public.context("no public listener")?;
         let process = tokio::spawn(service.run());
-        Ok(Self { workos, inbox, webhook_url: format!("http://{public}/v1/workos_webhook/"), secret, stop, process, folder })
+        let webhook_url = format!("http://{public}/v1/workos_webhook/");
+        workos.for_client(CLIENT_ID);
+        workos.post_webhooks_to(&webhook_url, secret.clone());
+        Ok(Self { workos, inbox, webhook_url, login_url: format!("http://{public}/login"), secret, stop, process, folder })
     }
 
     /// Plays one login: a person asks for a code, and it ends in the inbox.
@@ -136,9 +146,11 @@ fn settings(
     let anywhere = (Ipv4Addr::LOCALHOST, 0).into();
     let relay = SecretString::from(format!("smtp://{}?tls=none", inbox.address()));
     let address = EmailAddress::parse("login@authpost.example")?;
-    let ingress = Ingress { listen: anywhere, keys: WebhookKeys::new(std::slice::from_ref(secret))?, max_connections: 64, sign_in: None };
+    let workos = Workos { key: api_key, url: workos.url().parse()?, timeout: Duration::from_secs(5) };
+    let sign_in = Some(sign_in(&workos)?);
+    let ingress = Ingress { listen: anywhere, keys: WebhookKeys::new(std::slice::from_ref(secret))?, max_connections: 64, sign_in };
     let worker = Worker {
-        workos: Workos { key: api_key, url: workos.url().parse()?, timeout: Duration::from_secs(5) },
+        workos,
         workos_rate: 90,
         relay: RelayUrl::parse(&relay)?,
         smtp_timeouts: Timeouts::default(),
@@ -155,4 +167,18 @@ fn settings(
     let process =
         Process { admin_listen: anywhere, log: LogFormat::Text, log_levels: String::new(), grace: Duration::from_secs(5), extra_ca: None };
     Ok((ingress, worker, engine, process))
+}
+
+fn sign_in(workos: &Workos) -> anyhow::Result<SignIn> {
+    let rules = Rules {
+        client_id: CLIENT_ID.to_owned(),
+        browser_base: workos.url.clone(),
+        origins: Origins::default(),
+        state_key: StateKey::new(&workos.key).context("an empty key")?,
+        enabled: true,
+        rate: NonZeroU32::MIN.saturating_add(59),
+        proxies: Proxies::default(),
+    };
+    let issuers = vec![format!("{}user_management/{CLIENT_ID}", workos.url)];
+    Ok(SignIn { rules, workos: workos.clone(), issuers, page: true })
 }

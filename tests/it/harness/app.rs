@@ -155,7 +155,7 @@ impl Setup {
 
 fn with_sign_in(workos: &StandIn, ways: &Ways, change: Change<SignIn>) -> SignIn {
     workos.for_client(settings::CLIENT_ID);
-    let mut sign_in = settings::sign_in(&ways.workos);
+    let mut sign_in = settings::sign_in(&ways.workos, &workos.url());
     change(&mut sign_in);
     sign_in
 }

@@ -62,7 +62,7 @@ pub fn worker(api_url: &str, smtp_url: &str) -> Worker {
 }
 
 /// People sign in at the stand-in, from pages of [`ORIGIN`].
-pub fn sign_in(api_url: &str) -> SignIn {
+pub fn sign_in(api_url: &str, issuer: &str) -> SignIn {
     let workos = workos(api_url);
     let rules = Rules {
         client_id: CLIENT_ID.to_owned(),
@@ -73,7 +73,7 @@ pub fn sign_in(api_url: &str) -> SignIn {
         rate: NonZeroU32::new(1000).expect("not zero"),
         proxies: Proxies::default(),
     };
-    let issuers = vec![format!("{}/user_management/{CLIENT_ID}", api_url.trim_end_matches('/'))];
+    let issuers = vec![format!("{issuer}/user_management/{CLIENT_ID}")];
     SignIn { rules, workos, issuers, page: false }
 }
 

@@ -177,8 +177,8 @@ async fn every_refusal_of_the_exchange_has_its_answer() {
         (401, json!({ "message": "Unauthorized" }), 502, "signin_misconfigured"),
         (422, json!({ "code": "invalid_request_parameters", "message": "s3cret" }), 502, "signin_misconfigured"),
         (400, json!({ "error": "new_in_2027", "error_description": "s3cret" }), 502, "workos_bad_answer"),
-        (429, json!({ "error": "too_many_requests" }), 503, "workos_unavailable"),
-        (500, json!({ "message": "s3cret" }), 503, "workos_unavailable"),
+        (429, json!({ "error": "too_many_requests" }), 503, "signin_unavailable"),
+        (500, json!({ "message": "s3cret" }), 503, "signin_unavailable"),
         (200, json!({ "user": { "id": "s3cret" } }), 502, "workos_bad_answer"),
     ] {
         let answered = with_exchange(&app, status, &body).await;
@@ -211,7 +211,7 @@ async fn a_code_is_shown_to_workos_one_time_whatever_happens() {
         let authorize = alice.leave(None).await;
         let back = app.workos.approve(&authorize, ALICE).expect("somewhere to go");
         let answered = alice.come_back(&back).await;
-        assert_eq!((answered.status, answered.kind()), (503, "workos_unavailable"));
+        assert_eq!((answered.status, answered.kind()), (503, "signin_unavailable"));
         assert!(wait.is_none() || answered.header("retry-after") == wait, "{answered:?}");
         assert_eq!(alice.come_back(&back).await.kind(), "LINK_INVALID", "its state is spent");
         assert_eq!(app.workos.calls(Call::Authenticate).len(), before + 1);

@@ -1,7 +1,9 @@
 //! Signing in, over real sockets: from "Log in" to a session, and every way it can end otherwise.
 
+mod apart;
 mod endings;
 pub mod openapi;
+mod quiet;
 mod refusals;
 mod sessions;
 mod visitor;

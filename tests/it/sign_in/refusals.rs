@@ -154,6 +154,22 @@ async fn each_address_may_ask_so_often() {
     app.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_scanner_uses_nothing_up() {
+    let app = Setup::embedded().sign_in(|sign_in| sign_in.page = true).start().await;
+    let mut alice = app.visitor();
+    let authorize = alice.leave(None).await;
+    let back = app.workos.approve(&authorize, ALICE).expect("somewhere to go");
+    for path in ["/login/callback", "/login/callback/"] {
+        let page = app.visitor().at_origin(None).get(&format!("{path}?{}", back.query().expect("a query"))).await;
+        assert_eq!((page.status, page.header("referrer-policy")), (200, Some("no-referrer")));
+        let policy = page.header("content-security-policy").expect("a policy");
+        assert!(policy.starts_with("default-src 'none'; script-src 'self'") && !policy.contains("unsafe"), "{policy}");
+    }
+    assert_eq!(alice.come_back(&back).await.kind(), "LOGIN_SUCCESSFUL");
+    app.finish().await;
+}
+
 /// Any of many callbacks with one state may be the first, and there is no second.
 async fn a_state_is_spent_by_its_first_callback(app: App) {
     let mut alice = app.visitor();
