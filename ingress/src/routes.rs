@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hyper::{
     Method, Request, StatusCode,
     body::Incoming,
-    header::{ALLOW, HeaderValue},
+    header::{ALLOW, HeaderValue, ORIGIN},
 };
 use shared::http::{Answer, answer, problem};
 
@@ -91,7 +91,7 @@ pub(crate) async fn route(front: Arc<Front>, request: Request<Incoming>) -> Answ
     let path = request.uri().path();
     let path = path.strip_suffix('/').unwrap_or(path);
     let Some((_, endpoint)) = TABLE.iter().find(|(known, _)| *known == path) else { return nothing_here() };
-    let asks_first = matches!(endpoint, Endpoint::SignIn(_)) && request.method() == Method::OPTIONS;
+    let asks_first = matches!(endpoint, Endpoint::SignIn(_)) && is_preflight(&request);
     if request.method().as_str() != endpoint.method() && !asks_first {
         return only(endpoint.method());
     }
@@ -102,6 +102,11 @@ pub(crate) async fn route(front: Arc<Front>, request: Request<Incoming>) -> Answ
         Endpoint::Page(page) if front.login_page => page::answer(*page),
         Endpoint::Page(_) => nothing_here(),
     }
+}
+
+/// A browser's question whether a page of another origin may ask, and not just somebody's OPTIONS.
+pub(crate) fn is_preflight(request: &Request<Incoming>) -> bool {
+    request.method() == Method::OPTIONS && request.headers().contains_key(ORIGIN)
 }
 
 fn nothing_here() -> Answer {

@@ -101,7 +101,7 @@ pub struct SignIn {
     /// Base URL that browsers are sent to, such as a custom AuthKit domain (default: WORKOS_API_URL)
     #[arg(long, env = "WORKOS_SIGNIN_BASE_URL", value_name = "URL")]
     pub workos_signin_base_url: Option<String>,
-    /// Origins of pages that may sign people in, and get them back from AuthKit: https://app.example.com, with commas between
+    /// Origins (scheme, host, port) of pages that may sign people in, and get them back from AuthKit; with commas between
     #[arg(long, env = "AUTHPOST_SIGNIN_ORIGINS", value_name = "ORIGINS")]
     pub signin_origins: Option<String>,
     /// Secret that sign-ins under way are signed with; the same in every replica (default: derived from WORKOS_API_KEY)

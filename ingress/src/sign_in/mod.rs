@@ -38,7 +38,7 @@ use self::{
     origins::Origins,
     visitors::{Limit, Proxies},
 };
-use crate::routes::SignInEndpoint as Endpoint;
+use crate::routes::{SignInEndpoint as Endpoint, is_preflight};
 
 /// Largest body. A callback's holds a state and a code, each of some hundred bytes.
 const MAX_BODY: usize = 16 * 1024;
@@ -110,7 +110,7 @@ pub(crate) async fn answer(front: Option<Arc<SignInFront>>, endpoint: Endpoint, 
         let refusal = problem(StatusCode::FORBIDDEN, "origin_not_allowed", "Pages of this origin may not sign people in.");
         return closing(Origins::share(refusal, None));
     }
-    let answer = if origins::is_preflight(request.method(), request.headers()) {
+    let answer = if is_preflight(&request) {
         Origins::preflight(endpoint.method())
     } else {
         match endpoint {

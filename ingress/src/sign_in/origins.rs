@@ -2,7 +2,7 @@
 //! origins for both.
 
 use hyper::{
-    HeaderMap, Method, StatusCode,
+    HeaderMap, StatusCode,
     header::{
         ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
         ACCESS_CONTROL_MAX_AGE, HeaderValue, ORIGIN, VARY,
@@ -82,11 +82,6 @@ impl Origins {
         }
         answer
     }
-}
-
-/// Whether a preflight, and not just somebody's OPTIONS.
-pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
-    method == Method::OPTIONS && headers.contains_key(ORIGIN)
 }
 
 fn no_user(url: &Url) -> bool {

@@ -120,7 +120,12 @@ async fn pages_of_other_origins_get_nothing() {
     let answered = form.send("POST", CALLBACK, Some(("application/x-www-form-urlencoded", "code=c&state=s".to_owned()))).await;
     assert_eq!((answered.status, answered.kind()), (415, "not_json"));
     assert_eq!(app.visitor().send("POST", LOGIN_URL, Some(("application/json", "x".repeat(20_000)))).await.status, 413);
-    assert_eq!(app.visitor().send("DELETE", LOGIN_URL, None).await.status, 405);
+    for method in ["DELETE", "GET", "HEAD"] {
+        assert_eq!(app.visitor().send(method, "/v2/user/logout/", None).await.status, 405, "{method}");
+    }
+    // An OPTIONS that no browser has sent is not a way around the method.
+    let left = app.visitor().at_origin(None).send("OPTIONS", "/v2/user/logout/", None).await;
+    assert_eq!((left.status, left.cookies().len()), (405, 0));
     app.finish().await;
 }
 
