@@ -75,12 +75,20 @@ pub async fn worker(
     stop: CancellationToken,
 ) -> anyhow::Result<Service> {
     let around = surroundings(clock, stop)?;
-    let publisher = wiring::publisher(&engine, &process, &around)?;
-    let back_end = wiring::distributed_back(&engine, publisher, wiring::redis_link(&engine, &process)?, &worker, &process, &around)?;
+    let publisher = wiring::publisher(&engine, process.extra_ca.as_deref(), &around)?;
+    let back_end = wiring::distributed_back(
+        &engine,
+        publisher,
+        wiring::redis_link(&engine, process.extra_ca.as_deref())?,
+        &worker,
+        &process,
+        &around,
+    )?;
     start(None, Some((&worker, back_end)), &process, &around).await
 }
 
-fn surroundings(clock: Arc<dyn Clock>, stop: CancellationToken) -> anyhow::Result<Surroundings> {
+/// A clock, chance, metrics and a stop.
+pub fn surroundings(clock: Arc<dyn Clock>, stop: CancellationToken) -> anyhow::Result<Surroundings> {
     Ok(Surroundings { clock, chance: system_chance(), metrics: Arc::new(Metrics::new(VERSION)?), stop })
 }
 

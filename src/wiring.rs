@@ -12,6 +12,7 @@ use shared::{
         embedded::EmbeddedDedupe,
         once::{EmbeddedOnce, Once, RedisOnce},
         outage::Remembering,
+        records as claims,
         redis::RedisDedupe,
         redis_link::RedisLink,
     },
@@ -19,8 +20,9 @@ use shared::{
     metrics::Metrics,
     queue::{
         Consume, Inspect, Publish,
-        embedded::EmbeddedQueue,
-        rabbitmq::{Broker, Names, RabbitConsumer, RabbitPublisher},
+        dead::DeadLetters,
+        embedded::{EmbeddedDead, EmbeddedQueue},
+        rabbitmq::{Broker, Names, RabbitConsumer, RabbitDead, RabbitPublisher},
     },
     retry::Chance,
     sqlite::Store,
@@ -68,7 +70,8 @@ pub fn engine(engine: &Engine, worker: &Worker, process: &Process, around: &Surr
     match engine {
         Engine::Embedded(embedded) => open_embedded(embedded, worker, around),
         Engine::Distributed(distributed) => {
-            let (publisher, redis) = (publisher(distributed, process, around)?, redis_link(distributed, process)?);
+            let (publisher, redis) =
+                (publisher(distributed, process.extra_ca.as_deref(), around)?, redis_link(distributed, process.extra_ca.as_deref())?);
             let once = Arc::new(RedisOnce::new(Arc::clone(&redis), &distributed.prefix));
             let back = distributed_back(distributed, Arc::clone(&publisher), redis, worker, process, around)?;
             Ok((FrontEnd { publish: publisher, once }, back))
@@ -78,8 +81,8 @@ pub fn engine(engine: &Engine, worker: &Worker, process: &Process, around: &Surr
 
 /// The front's end of RabbitMQ and Redis. Redis is only connected to when somebody signs in.
 pub fn distributed_front(distributed: &Distributed, process: &Process, around: &Surroundings) -> anyhow::Result<FrontEnd> {
-    let once = Arc::new(RedisOnce::new(redis_link(distributed, process)?, &distributed.prefix));
-    Ok(FrontEnd { publish: publisher(distributed, process, around)?, once })
+    let once = Arc::new(RedisOnce::new(redis_link(distributed, process.extra_ca.as_deref())?, &distributed.prefix));
+    Ok(FrontEnd { publish: publisher(distributed, process.extra_ca.as_deref(), around)?, once })
 }
 
 fn open_embedded(embedded: &Embedded, worker: &Worker, around: &Surroundings) -> anyhow::Result<(FrontEnd, BackEnd)> {
@@ -93,8 +96,8 @@ fn open_embedded(embedded: &Embedded, worker: &Worker, around: &Surroundings) ->
 }
 
 /// The front's end of RabbitMQ.
-pub fn publisher(distributed: &Distributed, process: &Process, around: &Surroundings) -> anyhow::Result<Arc<RabbitPublisher>> {
-    Ok(Arc::new(RabbitPublisher::new(broker(distributed, process, around)?, Arc::clone(&around.clock))))
+pub fn publisher(distributed: &Distributed, extra_ca: Option<&[u8]>, around: &Surroundings) -> anyhow::Result<Arc<RabbitPublisher>> {
+    Ok(Arc::new(RabbitPublisher::new(broker(distributed, extra_ca, around)?, Arc::clone(&around.clock))))
 }
 
 /// The back's end of RabbitMQ and Redis. Retries and dead letters go out through `publisher`.
@@ -106,7 +109,7 @@ pub fn distributed_back(
     process: &Process,
     around: &Surroundings,
 ) -> anyhow::Result<BackEnd> {
-    let consumer = RabbitConsumer::new(broker(distributed, process, around)?, publisher, worker.concurrency);
+    let consumer = RabbitConsumer::new(broker(distributed, process.extra_ca.as_deref(), around)?, publisher, worker.concurrency);
     let redis = RedisDedupe::new(redis, &distributed.prefix, worker.terms());
     let inspect = Arc::new(consumer.inspector());
     let dedupe = Arc::new(Remembering::new(Arc::new(redis), worker.when_away));
@@ -114,15 +117,14 @@ pub fn distributed_back(
 }
 
 /// The connection to Redis, made at first use.
-pub fn redis_link(distributed: &Distributed, process: &Process) -> anyhow::Result<Arc<RedisLink>> {
+pub fn redis_link(distributed: &Distributed, extra_ca: Option<&[u8]>) -> anyhow::Result<Arc<RedisLink>> {
     // The library's message may repeat the URL; the variable's name is enough.
-    let link =
-        RedisLink::new(&distributed.redis_url, process.extra_ca.as_deref()).map_err(|_| anyhow::anyhow!("REDIS_URL cannot be used"))?;
+    let link = RedisLink::new(&distributed.redis_url, extra_ca).map_err(|_| anyhow::anyhow!("REDIS_URL cannot be used"))?;
     Ok(Arc::new(link))
 }
 
-fn broker(distributed: &Distributed, process: &Process, around: &Surroundings) -> anyhow::Result<Broker> {
-    let extra_ca = process.extra_ca.clone().map(String::from_utf8).transpose().context("AUTHPOST_EXTRA_CA is not text")?;
+fn broker(distributed: &Distributed, extra_ca: Option<&[u8]>, around: &Surroundings) -> anyhow::Result<Broker> {
+    let extra_ca = extra_ca.map(|pem| String::from_utf8(pem.to_vec())).transpose().context("AUTHPOST_EXTRA_CA is not text")?;
     Ok(Broker {
         url: distributed.amqp_url.clone(),
         names: Names::new(&distributed.prefix, distributed.queue_max),
@@ -130,6 +132,31 @@ fn broker(distributed: &Distributed, process: &Process, around: &Surroundings) -
         metrics: Arc::clone(&around.metrics),
         chance: Arc::clone(&around.chance),
     })
+}
+
+/// An installation as an operator sees it from outside.
+pub struct Records {
+    /// Its dead letters.
+    pub dead: Arc<dyn DeadLetters>,
+    /// What it knows of each event.
+    pub claims: Arc<dyn claims::Records>,
+}
+
+/// Opens the records of an installation, beside its services.
+pub fn records(engine: &Engine, extra_ca: Option<&[u8]>, around: &Surroundings) -> anyhow::Result<Records> {
+    match engine {
+        Engine::Embedded(embedded) => {
+            let (store, clock) = (Store::beside(&embedded.data_dir)?, &around.clock);
+            let dead = Arc::new(EmbeddedDead::new(Arc::clone(&store), Arc::clone(clock)));
+            Ok(Records { dead, claims: Arc::new(claims::EmbeddedRecords::new(store, Arc::clone(clock))) })
+        }
+        Engine::Distributed(distributed) => {
+            let publisher = publisher(distributed, extra_ca, around)?;
+            let names = Names::new(&distributed.prefix, distributed.queue_max);
+            let claims = claims::RedisRecords::new(redis_link(distributed, extra_ca)?, &distributed.prefix);
+            Ok(Records { dead: Arc::new(RabbitDead::new(publisher, names)), claims: Arc::new(claims) })
+        }
+    }
 }
 
 /// The sign-in half with everything it uses.

@@ -90,6 +90,12 @@ pub enum OpenError {
         /// SQLite's word.
         source: rusqlite::Error,
     },
+    /// There is none, where one was expected.
+    #[error("there is no {path}: is this the data folder of an embedded engine that has run?")]
+    Missing {
+        /// Which file.
+        path: String,
+    },
     /// Held by a program that is not Authpost: a shell, a backup.
     #[error("{path} is locked by another program; end that program, or wait until it has finished")]
     Locked {
@@ -109,8 +115,8 @@ pub enum OpenError {
 /// A handle to the writer. The thread ends when the last handle is gone.
 pub struct Store {
     jobs: mpsc::Sender<Waiting>,
-    /// Held, not read: its lock keeps a second process out for as long as we live.
-    _lock: File,
+    /// Held, not read: its lock keeps a second service out for as long as we live.
+    _lock: Option<File>,
 }
 
 impl Store {
@@ -129,10 +135,25 @@ impl Store {
         let shown = file.display().to_string();
         let connection = connect(&file).map_err(|source| unusable(&shown, source))?;
         prepare(&connection, &shown)?;
-        let (jobs, waiting) = mpsc::channel(WAITING);
-        let writer = thread::Builder::new().name("authpost-sqlite".to_owned()).spawn(move || write_until_closed(connection, waiting));
-        writer.map_err(in_folder)?;
-        Ok(Arc::new(Self { jobs, _lock: lock }))
+        Ok(Arc::new(Self { jobs: start_writer(connection).map_err(in_folder)?, _lock: Some(lock) }))
+    }
+
+    /// Opens the file in `folder` beside a service that may have it open: for a look, or for a change in which the service
+    /// has no part. Nothing that is in its hands is touched.
+    pub fn beside(folder: &Path) -> Result<Arc<Self>, OpenError> {
+        let file = folder.join("authpost.db");
+        let shown = file.display().to_string();
+        if !file.exists() {
+            return Err(OpenError::Missing { path: shown });
+        }
+        let connection = connect(&file).map_err(|source| unusable(&shown, source))?;
+        let broken = |source| unusable(&shown, source);
+        match connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(broken)? {
+            SCHEMA_VERSION => {}
+            found => return Err(OpenError::TooNew { path: shown, found }),
+        }
+        let in_folder = |source| OpenError::Folder { path: folder.display().to_string(), source };
+        Ok(Arc::new(Self { jobs: start_writer(connection).map_err(in_folder)?, _lock: None }))
     }
 
     /// Runs `job` in a transaction and returns its value once that is on disk.
@@ -159,6 +180,12 @@ impl Store {
         let late = |_| Fault::transient(Reason::QueueUnavailable, format!("no commit within {} s", PATIENCE.as_secs()));
         tokio::time::timeout(PATIENCE, answered).await.map_err(late)?
     }
+}
+
+fn start_writer(connection: Connection) -> std::io::Result<mpsc::Sender<Waiting>> {
+    let (jobs, waiting) = mpsc::channel(WAITING);
+    thread::Builder::new().name("authpost-sqlite".to_owned()).spawn(move || write_until_closed(connection, waiting))?;
+    Ok(jobs)
 }
 
 fn connect(file: &Path) -> rusqlite::Result<Connection> {

@@ -3,6 +3,7 @@
 //! Exit codes: 0 all went well; 1 something failed; 2 the command line or the configuration is wrong, and nothing was
 //! bound or sent.
 
+mod dead;
 mod demo;
 mod healthcheck;
 mod run;
@@ -34,6 +35,8 @@ enum Command {
     Ingress(Box<IngressArgs>),
     /// Send mails only (RabbitMQ and Redis)
     Worker(Box<WorkerArgs>),
+    /// Look at dead letters, send them back to work, throw them away
+    Dead(Box<dead::DeadArgs>),
     /// See it work: a stand-in for WorkOS, an inbox, and the real thing in between
     Demo(demo::DemoArgs),
     /// Sign a webhook body as WorkOS would
@@ -49,6 +52,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => run::serve(*args),
         Command::Ingress(args) => run::ingress(*args),
         Command::Worker(args) => run::worker(*args),
+        Command::Dead(args) => dead::dead(*args),
         Command::Demo(args) => demo::demo(args),
         Command::Sign(args) => sign::sign(&args),
         Command::Healthcheck(args) => healthcheck::healthcheck(&args),

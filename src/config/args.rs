@@ -234,3 +234,17 @@ pub struct WorkerArgs {
     #[command(flatten)]
     pub process: Process,
 }
+
+/// Options of commands that look into an installation from outside.
+#[derive(Debug, Clone, Args)]
+pub struct Operator {
+    /// See [`Engine`].
+    #[command(flatten)]
+    pub engine: Engine,
+    /// PEM file of one more certificate authority to trust, for RabbitMQ and Redis
+    #[arg(long, env = "AUTHPOST_EXTRA_CA", value_name = "FILE", help_heading = "Process")]
+    pub extra_ca: Option<PathBuf>,
+    /// Log levels, as in "info"
+    #[arg(long, env = "RUST_LOG", default_value = "warn", value_name = "LEVELS", help_heading = "Process")]
+    pub log_levels: String,
+}

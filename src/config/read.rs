@@ -1,6 +1,6 @@
 //! From options to settings, noting every problem.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use shared::{dedupe::outage::WhenAway, telemetry::LogFormat, tls, webhook::WebhookKeys};
@@ -59,18 +59,29 @@ pub fn read_worker(args: args::WorkerArgs) -> Result<(Worker, Distributed, Proce
     reader.finish(worker.zip(engine).zip(process).map(|((worker, engine), process)| (worker, engine, process)))
 }
 
+/// The engine of an installation, for whoever looks into it; and a PEM of one more authority.
+pub fn read_operator(args: args::Operator) -> Result<(Engine, Option<Vec<u8>>), Problems> {
+    let mut reader = Reader::default();
+    let engine = engine(&mut reader, args.engine);
+    let extra_ca = extra_ca(&mut reader, args.extra_ca);
+    reader.finish(engine.zip(extra_ca))
+}
+
+/// `Some(None)` without a file; `None` when it cannot be used.
+#[expect(clippy::option_option, reason = "the outer one is this module's way of saying that a problem was noted")]
+fn extra_ca(reader: &mut Reader, file: Option<PathBuf>) -> Option<Option<Vec<u8>>> {
+    let Some(path) = file else { return Some(None) };
+    let pem = reader.file("AUTHPOST_EXTRA_CA", &path)?;
+    let usable = tls::client(Some(&pem)).map_err(|why| format!("cannot be used: {why}"));
+    reader.note("AUTHPOST_EXTRA_CA", usable).map(|_| Some(pem))
+}
+
 fn process(reader: &mut Reader, args: args::Process) -> Option<Process> {
     let args::Process { admin_listen, log, log_levels, grace, extra_ca } = args;
     let admin_listen = reader.parsed("AUTHPOST_ADMIN_LISTEN", &admin_listen, ADDRESS);
     let log = reader.word("AUTHPOST_LOG", &log, &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
     let grace = reader.duration("AUTHPOST_GRACE", &grace, SECOND, Duration::from_secs(600));
-    let extra_ca = match extra_ca {
-        None => Some(None),
-        Some(path) => reader.file("AUTHPOST_EXTRA_CA", &path).and_then(|pem| {
-            let usable = tls::client(Some(&pem)).map_err(|why| format!("cannot be used: {why}"));
-            reader.note("AUTHPOST_EXTRA_CA", usable).map(|_| Some(pem))
-        }),
-    };
+    let extra_ca = self::extra_ca(reader, extra_ca);
     Some(Process { admin_listen: admin_listen?, log: log?, log_levels, grace: grace?, extra_ca: extra_ca? })
 }
 

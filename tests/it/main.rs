@@ -10,6 +10,7 @@ mod cli;
 mod clocks;
 mod contracts;
 mod crash;
+mod dead_command;
 mod dead_letters;
 mod duplicates;
 mod expiry;

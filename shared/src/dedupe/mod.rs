@@ -8,6 +8,7 @@
 pub mod embedded;
 pub mod once;
 pub mod outage;
+pub mod records;
 pub mod redis;
 pub mod redis_link;
 

@@ -2,6 +2,7 @@
 //!
 //! Adapters: [`embedded`] (one SQLite file, one machine) and [`rabbitmq`] (replicas). Both run the same contract suite.
 
+pub mod dead;
 pub mod embedded;
 pub mod rabbitmq;
 

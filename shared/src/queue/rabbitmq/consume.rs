@@ -17,7 +17,7 @@ use lapin::{
 use tokio::time::timeout;
 
 use super::{
-    ATTEMPT, DETAIL, QUEUED_AT, REASON, RabbitInspector, classify,
+    ATTEMPT, DETAIL, QUEUED_AT, REASON, RabbitInspector, classify, integer,
     link::{Broker, Link, Session},
     publish::{Message, RabbitPublisher},
     topology::{self, Destination, LATE, Names, routing_key},
@@ -139,20 +139,6 @@ impl RabbitConsumer {
 
 fn header<'a>(raw: &'a RawDelivery, name: &str) -> Option<&'a AMQPValue> {
     raw.properties.headers().as_ref()?.inner().get(name)
-}
-
-/// Brokers and tools write integers in every width.
-fn integer(value: &AMQPValue) -> Option<i64> {
-    match value {
-        AMQPValue::LongLongInt(number) => Some(*number),
-        AMQPValue::LongInt(number) => Some(i64::from(*number)),
-        AMQPValue::ShortInt(number) => Some(i64::from(*number)),
-        AMQPValue::ShortShortInt(number) => Some(i64::from(*number)),
-        AMQPValue::LongUInt(number) => Some(i64::from(*number)),
-        AMQPValue::ShortUInt(number) => Some(i64::from(*number)),
-        AMQPValue::ShortShortUInt(number) => Some(i64::from(*number)),
-        _ => None,
-    }
 }
 
 #[async_trait]

@@ -110,16 +110,8 @@ impl Link {
     }
 
     /// The next session that works. Waits as long as it takes.
-    pub(super) async fn session(&mut self) -> Arc<Session> {
-        loop {
-            if let Some(session) = self.now() {
-                return session;
-            }
-            if self.current.changed().await.is_err() {
-                // The watcher ends only with the link itself.
-                std::future::pending::<()>().await;
-            }
-        }
+    pub(super) async fn session(&self) -> Arc<Session> {
+        self.state().up().await
     }
 }
 
@@ -128,6 +120,19 @@ impl Link {
 pub(super) struct LinkState(watch::Receiver<Option<Arc<Session>>>);
 
 impl LinkState {
+    /// The next session that works. Waits as long as it takes.
+    pub(super) async fn up(mut self) -> Arc<Session> {
+        loop {
+            if let Some(session) = working(&self.0) {
+                return session;
+            }
+            if self.0.changed().await.is_err() {
+                // The watcher ends only with the link itself.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// `Err` with the reason while there is no working session.
     pub(super) fn ready(&self) -> Result<(), Cow<'static, str>> {
         match working(&self.0) {

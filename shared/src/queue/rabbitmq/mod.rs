@@ -5,16 +5,20 @@
 //! which makes it anew after every failure; lapin's own recovery is not used (docs/adr/0002).
 
 mod consume;
+mod dead;
 mod inspect;
 mod link;
 mod publish;
 mod topology;
 
 pub use consume::RabbitConsumer;
+pub use dead::RabbitDead;
 pub use inspect::RabbitInspector;
 pub use link::Broker;
 pub use publish::RabbitPublisher;
 pub use topology::Names;
+
+use lapin::types::AMQPValue;
 
 use crate::fault::{Fault, Reason};
 
@@ -37,4 +41,18 @@ fn classify(error: &lapin::Error) -> Fault {
         _ => "the broker did not do as asked",
     };
     Fault::transient(Reason::QueueUnavailable, detail)
+}
+
+/// Brokers and tools write integers in every width.
+fn integer(value: &AMQPValue) -> Option<i64> {
+    match value {
+        AMQPValue::LongLongInt(number) => Some(*number),
+        AMQPValue::LongInt(number) => Some(i64::from(*number)),
+        AMQPValue::ShortInt(number) => Some(i64::from(*number)),
+        AMQPValue::ShortShortInt(number) => Some(i64::from(*number)),
+        AMQPValue::LongUInt(number) => Some(i64::from(*number)),
+        AMQPValue::ShortUInt(number) => Some(i64::from(*number)),
+        AMQPValue::ShortShortUInt(number) => Some(i64::from(*number)),
+        _ => None,
+    }
 }

@@ -1,0 +1,155 @@
+//! `authpost dead` beside a running service, on both engines.
+
+use jiff::SignedDuration;
+use sandbox::{
+    inbox::{Misdeed, Step},
+    workos::MagicAuth,
+};
+use serde_json::Value;
+use shared::clock::{Clock as _, SystemClock};
+
+use crate::{
+    crash::World,
+    harness::{
+        app::fresh_prefix,
+        eventually,
+        program::{Program, run},
+        queues::delete_queues,
+        services::Services,
+    },
+};
+
+type Env = Vec<(&'static str, String)>;
+
+/// A running service and the command beside it.
+struct Installation {
+    world: World,
+    env: Env,
+    program: Program,
+}
+
+impl Installation {
+    async fn start(world: World, mut env: Env) -> Self {
+        env.push(("AUTHPOST_ON_AMBIGUITY", "dead-letter".to_owned()));
+        let program = Program::start("serve", &env, &world.log()).await;
+        Self { world, env, program }
+    }
+
+    /// What the command says, and whether it was content.
+    async fn say(&self, args: &[&str]) -> (i32, String, String) {
+        let args: Vec<String> = ["dead"].iter().chain(args).map(|arg| (*arg).to_owned()).collect();
+        let env: Vec<(&'static str, String)> = self.env.iter().filter(|(name, _)| wanted(name)).cloned().collect();
+        let output = tokio::task::spawn_blocking(move || {
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            run(&args, &env)
+        })
+        .await
+        .expect("runs");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        (output.status.code().expect("a code"), text(output.stdout), text(output.stderr))
+    }
+
+    /// The letters, as `list --json` has them.
+    async fn letters(&self) -> Vec<Value> {
+        let (code, said, complaint) = self.say(&["list", "--json"]).await;
+        assert_eq!(code, 0, "{complaint}");
+        serde_json::from_str(&said).expect("JSON")
+    }
+
+    /// Takes somebody's event to its death, of the given reason.
+    async fn bury(&self, email: &str, reason: &str, life: SignedDuration, prepare: impl FnOnce(&World, &MagicAuth)) -> MagicAuth {
+        let made = self.world.workos.make_code_for(email, life);
+        prepare(&self.world, &made);
+        let before = self.program.exposition().await.outcome("dead", reason);
+        assert!(self.world.post(&self.program, &made).await);
+        eventually(reason, async || (self.program.exposition().await.outcome("dead", reason) > before).then_some(())).await;
+        made
+    }
+}
+
+/// An operator has no business with the relay's password or the API key.
+fn wanted(name: &str) -> bool {
+    ["AMQP_URL", "REDIS_URL", "AUTHPOST_QUEUE_PREFIX", "AUTHPOST_DATA_DIR"].contains(&name)
+}
+
+fn reasons(letters: &[Value]) -> Vec<&str> {
+    letters.iter().map(|letter| letter["reason"].as_str().expect("a reason")).collect()
+}
+
+const LONG: SignedDuration = SignedDuration::from_mins(10);
+
+async fn the_whole_command(installation: Installation) -> Program {
+    let Installation { world, program, .. } = &installation;
+    assert_eq!(installation.letters().await, [] as [Value; 0]);
+    let refuse = |world: &World, _: &MagicAuth| world.inbox.order(Step::Rcpt, Misdeed::Say("550 5.1.1 no such user"));
+    let refused = installation.bury("alice@example.com", "recipient_refused", LONG, refuse).await;
+    let silent = |world: &World, _: &MagicAuth| world.inbox.order(Step::Dot, Misdeed::KeepAndHangUp);
+    let ambiguous = installation.bury("bob@example.com", "ambiguous", LONG, silent).await;
+    let unknown = |world: &World, made: &MagicAuth| world.workos.change_end(&made.id, None);
+    let short = installation.bury("carol@example.com", "not_found", SignedDuration::from_secs(2), unknown).await;
+
+    let letters = installation.letters().await;
+    assert_eq!(reasons(&letters), ["recipient_refused", "ambiguous", "not_found"]);
+    assert_eq!((&letters[0]["event_id"], &letters[0]["magic_auth_id"]), (&refused.event_id.clone().into(), &refused.id.clone().into()));
+    let (_, shown, _) = installation.say(&["show", &ambiguous.event_id]).await;
+    assert!(shown.contains("objection      a mail may be out already") && !shown.contains(&refused.event_id), "{shown}");
+    let (code, _, complaint) = installation.say(&["show", "event_unknown"]).await;
+    assert!(code == 1 && complaint.contains("event_unknown is not among the dead letters"), "{complaint}");
+
+    // Nothing named is nothing changed.
+    assert_eq!(installation.say(&["purge"]).await.0, 2);
+    let (code, said, _) = installation.say(&["redrive", "--all", "--dry-run"]).await;
+    assert!(code == 0 && said.contains("would be sent back to work"), "{said}");
+    assert_eq!(installation.letters().await.len(), 3);
+
+    // The address was mended: what died of it goes out, and twice is no more than once.
+    for expected in [1, 0] {
+        let (code, said, _) = installation.say(&["redrive", "--reason", "recipient_refused"]).await;
+        assert!(code == 0 && said.contains(&format!("{expected} sent back to work, 0 kept")), "{said}");
+    }
+    eventually("the mail", async || (world.copies(&refused) == 1).then_some(())).await;
+
+    // A mail that may be out stays where it is, until somebody says so.
+    eventually("the code is dead", async || (SystemClock.now() >= short.expires_at).then_some(())).await;
+    let (_, said, _) = installation.say(&["redrive", "--all"]).await;
+    assert!(said.contains("0 sent back to work, 2 kept") && said.contains("its code has expired"), "{said}");
+    assert_eq!(world.copies(&ambiguous), 1);
+    let (_, said, _) = installation.say(&["redrive", "--force", &ambiguous.event_id]).await;
+    assert!(said.contains("1 sent back to work"), "{said}");
+    eventually("the second copy", async || (world.copies(&ambiguous) == 2).then_some(())).await;
+
+    assert_eq!(reasons(&installation.letters().await), ["not_found"]);
+    assert_eq!(installation.say(&["purge", "--all", "--older-than", "1 hour"]).await.0, 0);
+    let (_, said, _) = installation.say(&["purge", "--all"]).await;
+    assert!(said.contains("1 thrown away, 0 kept"), "{said}");
+    assert_eq!(installation.letters().await, [] as [Value; 0]);
+    eventually("all is settled", async || (program.exposition().await.count("authpost_in_flight") == 0).then_some(())).await;
+    installation.program
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn embedded() {
+    let world = World::new().await;
+    let env = world.env();
+    the_whole_command(Installation::start(world, env).await).await.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
+async fn distributed() {
+    let (world, services, prefix) = (World::new().await, Services::shared(), fresh_prefix());
+    let env = world.on_brokers(services, &prefix);
+    the_whole_command(Installation::start(world, env).await).await.stop().await;
+    delete_queues(services.amqp_url(), &prefix).await;
+}
+
+#[test]
+fn a_folder_without_an_engine_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("text");
+    let output = run(&["dead", "list"], &[("AUTHPOST_DATA_DIR", path)]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("is this the data folder of an embedded engine"), "{said}");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 0, "a look leaves nothing behind");
+}
