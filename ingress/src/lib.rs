@@ -24,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::sign_in::SignInFront;
 
+pub use self::webhook::PROBE;
+
 /// How often the accept loop's task shows that the runtime still turns.
 const PULSE: Duration = Duration::from_secs(5);
 

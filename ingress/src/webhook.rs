@@ -43,10 +43,15 @@ const PUBLISH: Duration = Duration::from_secs(5);
 /// What a sender is asked to wait after a 503, in seconds.
 const COME_BACK: HeaderValue = HeaderValue::from_static("5");
 
+/// The kind of event that only we send, to see whether a webhook arrives.
+pub const PROBE: &str = "authpost.doctor";
+
 /// How one request ended, before it is put into HTTP.
 enum Accepted {
     Stored,
     NotMailed,
+    /// `authpost doctor` was here.
+    Probe,
 }
 
 enum Refused {
@@ -80,7 +85,7 @@ fn conclude(front: &Front, ending: Result<Accepted, Refused>, begun: Instant) ->
     front.metrics.webhook(label(&ending), begun.elapsed());
     match ending {
         Ok(Accepted::Stored) => json(StatusCode::OK, &json!({ "status": "accepted" })),
-        Ok(Accepted::NotMailed) => json(StatusCode::OK, &json!({ "status": "ignored" })),
+        Ok(Accepted::NotMailed | Accepted::Probe) => json(StatusCode::OK, &json!({ "status": "ignored" })),
         Err(refused) => refuse(front, &refused),
     }
 }
@@ -92,6 +97,7 @@ async fn take_in(front: &Front, head: &Parts, body: Bytes) -> Result<Accepted, R
     let authentic = delivery.verify(&front.keys).map_err(Refused::Signature)?;
     let event = match authentic.read().map_err(Refused::Event)? {
         VerifiedEvent::Mailable(event) => event,
+        VerifiedEvent::NotMailed { kind } if kind == PROBE => return Ok(Accepted::Probe),
         VerifiedEvent::NotMailed { kind } => {
             tracing::debug!(kind, size, "an event that no mail follows from");
             return Ok(Accepted::NotMailed);
@@ -117,6 +123,7 @@ fn label(ending: &Result<Accepted, Refused>) -> Webhook {
     match ending {
         Ok(Accepted::Stored) => Webhook::Accepted,
         Ok(Accepted::NotMailed) => Webhook::Ignored,
+        Ok(Accepted::Probe) => Webhook::Probe,
         Err(Refused::Body(BodyError::TooLarge)) => Webhook::TooLarge,
         Err(Refused::Body(BodyError::TooSlow | BodyError::BrokenOff)) => Webhook::Incomplete,
         Err(Refused::Signature(Rejection::Missing)) => Webhook::MissingSignature,

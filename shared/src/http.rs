@@ -4,6 +4,7 @@
 //! accepting what it cannot serve. Running out of file descriptors pauses the loop; it never ends it.
 
 mod body;
+pub mod client;
 
 use std::{
     convert::Infallible,

@@ -59,6 +59,11 @@ impl WebhookKeys {
         }
         secrets.iter().map(|secret| keyed(secret).ok_or(EmptySecret)).collect::<Result<Vec<_>, _>>().map(Self)
     }
+
+    /// The header value that WorkOS would send for `body` at `at`, by the first secret: for a probe of our own.
+    pub fn sign(&self, at: Timestamp, body: &[u8]) -> Option<String> {
+        self.0.first().and_then(|key| signed(key.clone(), at, body))
+    }
 }
 
 impl fmt::Debug for WebhookKeys {
@@ -183,9 +188,12 @@ fn parse_hex(text: &[u8]) -> Option<[u8; 32]> {
 /// The header value that WorkOS would send for `body` at `at`: for `authpost sign`, the sandbox and the tests.
 /// `None` for an empty secret.
 pub fn sign(secret: &SecretString, at: Timestamp, body: &[u8]) -> Option<String> {
+    signed(keyed(secret)?, at, body)
+}
+
+fn signed(mut mac: Hmac<Sha256>, at: Timestamp, body: &[u8]) -> Option<String> {
     use std::fmt::Write as _;
     let t = at.as_millisecond().to_string();
-    let mut mac = keyed(secret)?;
     mac.update(t.as_bytes());
     mac.update(b".");
     mac.update(body);

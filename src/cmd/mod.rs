@@ -5,6 +5,7 @@
 
 mod dead;
 mod demo;
+mod doctor;
 mod healthcheck;
 mod run;
 mod sign;
@@ -39,6 +40,8 @@ enum Command {
     Dead(Box<dead::DeadArgs>),
     /// See it work: a stand-in for WorkOS, an inbox, and the real thing in between
     Demo(demo::DemoArgs),
+    /// Is everything as it must be? One line a fact, and what to do
+    Doctor(Box<doctor::DoctorArgs>),
     /// Sign a webhook body as WorkOS would
     Sign(sign::SignArgs),
     /// Ask a running process whether it is ready (or alive)
@@ -54,6 +57,7 @@ pub fn main() -> ExitCode {
         Command::Worker(args) => run::worker(*args),
         Command::Dead(args) => dead::dead(*args),
         Command::Demo(args) => demo::demo(args),
+        Command::Doctor(args) => doctor::doctor(*args),
         Command::Sign(args) => sign::sign(&args),
         Command::Healthcheck(args) => healthcheck::healthcheck(&args),
     }

@@ -12,6 +12,7 @@ mod contracts;
 mod crash;
 mod dead_command;
 mod dead_letters;
+mod doctor;
 mod duplicates;
 mod expiry;
 mod failpoints;

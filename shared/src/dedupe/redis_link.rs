@@ -136,6 +136,30 @@ impl RedisLink {
     }
 }
 
+/// What a server says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Its release.
+    pub version: String,
+    /// What it does when its memory is full; ours must be `noeviction`. `None` if we may not know.
+    pub eviction: Option<String>,
+    /// Whether every write goes to its log.
+    pub appends: bool,
+}
+
+impl RedisLink {
+    /// Asks the server what it is.
+    pub async fn server(&self) -> Result<Server, Fault> {
+        self.ready().await.map_err(|why| Fault::transient(Reason::DedupeUnavailable, why))?;
+        let info: redis::InfoDict = self.tell(&redis::cmd("INFO")).await?;
+        Ok(Server {
+            version: info.get("redis_version").unwrap_or_default(),
+            eviction: info.get("maxmemory_policy"),
+            appends: info.get::<i64>("aof_enabled") == Some(1),
+        })
+    }
+}
+
 fn text(value: &redis::Value) -> Result<String, Fault> {
     redis::from_redis_value_ref(value).map_err(|_| strange())
 }

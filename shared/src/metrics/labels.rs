@@ -25,6 +25,8 @@ labels! {
         Accepted = "accepted",
         /// A kind we do not mail, answered 200.
         Ignored = "ignored",
+        /// A probe of `authpost doctor`, answered 200.
+        Probe = "probe",
         /// Genuine and not an event we can read, answered 400.
         Unreadable = "unreadable",
         /// No signature, answered 401.

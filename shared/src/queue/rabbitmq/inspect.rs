@@ -28,6 +28,19 @@ pub struct RabbitInspector {
     pub(super) names: Names,
 }
 
+impl RabbitInspector {
+    /// For whoever consumes nothing and wants to look: over the publisher's connection alone.
+    pub fn from_outside(publisher: Arc<RabbitPublisher>, names: Names) -> Self {
+        let consumer = publisher.link.state();
+        Self { publisher, consumer, names }
+    }
+
+    /// Waits for the connection.
+    pub async fn connected(&self) {
+        drop(self.consumer.clone().up().await);
+    }
+}
+
 #[async_trait]
 impl Inspect for RabbitInspector {
     async fn depths(&self) -> Result<Depths, Fault> {

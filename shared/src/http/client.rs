@@ -1,0 +1,46 @@
+//! The other side of HTTP: connections to servers of others, with TLS where the address says so.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Builder, Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use rustls::ClientConfig;
+
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// Idle connections are kept this long: shorter than what load balancers in between usually grant.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Sends requests whose bodies are in one piece.
+pub type Connections = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// Connections that are kept for the next request.
+pub fn kept(tls: &ClientConfig) -> Connections {
+    builder().pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).build(connector(tls))
+}
+
+/// A connection for each request: one from a pool may have been closed by the other side, and then nobody knows whether the
+/// request went through.
+pub fn single(tls: &ClientConfig) -> Connections {
+    builder().pool_max_idle_per_host(0).retry_canceled_requests(false).build(connector(tls))
+}
+
+fn builder() -> Builder {
+    Client::builder(TokioExecutor::new())
+}
+
+/// Plain HTTP is for whoever's configuration has been allowed it.
+fn connector(tls: &ClientConfig) -> HttpsConnector<HttpConnector> {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT));
+    connector.set_keepalive(Some(IDLE));
+    connector.enforce_http(false);
+    HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http().enable_http1().wrap_connector(connector)
+}

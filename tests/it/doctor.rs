@@ -1,0 +1,110 @@
+//! `authpost doctor`, beside a running service and where something is wrong.
+
+use sandbox::proxy::{FaultProxy, Network};
+
+use crate::{
+    crash::World,
+    harness::{
+        app::fresh_prefix,
+        program::{Program, lasting_listener, run},
+        queues::delete_queues,
+        services::Services,
+    },
+};
+
+type Env = Vec<(&'static str, String)>;
+
+/// What it says, and whether all is well.
+async fn examine(env: &Env, args: &[&str]) -> (bool, String) {
+    let args: Vec<String> = ["doctor"].iter().chain(args).map(|arg| (*arg).to_owned()).collect();
+    let env = env.clone();
+    let output = tokio::task::spawn_blocking(move || {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        run(&args, &env)
+    })
+    .await
+    .expect("runs");
+    let said = String::from_utf8(output.stdout).expect("text");
+    (output.status.success(), said)
+}
+
+/// The same with one option changed.
+fn with(env: &Env, name: &'static str, value: &str) -> Env {
+    env.iter().filter(|(known, _)| *known != name).cloned().chain([(name, value.to_owned())]).collect()
+}
+
+async fn all_is_well(world: &World, env: &Env) -> Program {
+    let (well, said) = examine(env, &[]).await;
+    assert!(well && !said.contains("WRONG") && said.contains("note   service"), "before any service: {said}");
+    let program = Program::start("serve", env, &world.log()).await;
+    let env = with(env, "AUTHPOST_ADMIN_LISTEN", &program.admin.to_string());
+    let url = program.webhook_url();
+    let (well, said) = examine(&env, &["--webhook-url", &url, "--mail-to", "ops@example.com"]).await;
+    assert!(well && !said.contains("WRONG"), "{said}");
+    for fact in [
+        "the API key is accepted",
+        "agrees with WorkOS's",
+        "took the test mail",
+        "a signed probe arrived",
+        "none since the service started",
+    ] {
+        assert!(said.contains(fact), "no \"{fact}\" in {said}");
+    }
+    assert_eq!(world.inbox.count(), 1, "the one mail that was asked for");
+    world.ask(&program, "alice@example.com").await;
+    let (_, said) = examine(&env, &[]).await;
+    assert!(said.contains("1 accepted since the service started"), "{said}");
+    program
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn embedded() {
+    let world = World::new().await;
+    let env = world.env();
+    all_is_well(&world, &env).await.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
+async fn distributed() {
+    let (world, services, prefix) = (World::new().await, Services::shared(), fresh_prefix());
+    let env = world.on_brokers(services, &prefix);
+    all_is_well(&world, &env).await.stop().await;
+    for (name, value, says) in [
+        ("AMQP_URL", "amqp://guest:hush@127.0.0.1:1/%2f", "check AMQP_URL"),
+        ("REDIS_URL", "redis://:hush@127.0.0.1:1/0", "check REDIS_URL"),
+    ] {
+        let (well, said) = examine(&with(&env, name, value), &[]).await;
+        assert!(!well && said.contains(says) && !said.contains("hush"), "{said}");
+    }
+    delete_queues(services.amqp_url(), &prefix).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_named_with_what_to_do() {
+    let world = World::new().await;
+    let env = world.env();
+    let program = Program::start("serve", &env, &world.log()).await;
+    let url = program.webhook_url();
+    for (name, value, says) in [
+        ("WORKOS_API_KEY", "sk_hush", "the API key is refused: copy WORKOS_API_KEY"),
+        ("WORKOS_API_URL", "http://127.0.0.1:1", "check WORKOS_API_URL"),
+        ("SMTP_URL", "smtp://127.0.0.1:1?tls=none", "check the host and the port in SMTP_URL"),
+        ("WORKOS_WEBHOOK_SECRET", "whsec_hush", "WORKOS_WEBHOOK_SECRET differs between here and there"),
+        ("MAIL_FROM", "nobody", "MAIL_FROM is not a sender"),
+    ] {
+        let (well, said) = examine(&with(&env, name, value), &["--webhook-url", &url]).await;
+        assert!(!well && said.contains(says) && !said.contains("hush"), "{name}: {said}");
+    }
+    // The address leads elsewhere, or nowhere.
+    let nowhere = url.replace("/v1/workos_webhook/", "/webhook");
+    let (well, said) = examine(&env, &["--webhook-url", &nowhere]).await;
+    assert!(!well && said.contains("there is no webhook at that address"), "{said}");
+    let way = FaultProxy::start(lasting_listener().await, program.public.expect("a front")).expect("starts");
+    way.set(Network::Refused);
+    let (well, said) = examine(&env, &["--webhook-url", &format!("http://{}/v1/workos_webhook/", way.address())]).await;
+    assert!(!well && said.contains("nothing answers at that address"), "{said}");
+    assert_eq!(world.inbox.count(), 0, "no mail was sent");
+    program.stop().await;
+}
