@@ -33,6 +33,7 @@ mod sign_in;
 mod storage;
 mod tidy;
 mod victims;
+mod watched;
 
 /// Runs each named `async fn(App)` on both engines, set up as said first if anything is. RabbitMQ and Redis are there only under `./scripts/test`.
 macro_rules! on_both_engines {
