@@ -28,6 +28,7 @@ mod overload;
 mod privacy;
 mod relay;
 mod retries;
+mod shipped;
 mod shutdown;
 mod sign_in;
 mod storage;

@@ -90,7 +90,7 @@ fn the_roles_do_not_know_each_other() {
 }
 
 /// Everything in capitals with an underscore that looks like one of our variables.
-fn variables(text: &str) -> BTreeSet<String> {
+pub fn variables(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'));
     let ours = |word: &&str| {
         ["AUTHPOST_", "WORKOS_", "AMQP_", "REDIS_", "SMTP_", "MAIL_"]
