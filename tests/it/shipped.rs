@@ -42,6 +42,16 @@ fn compose_sets_what_each_role_knows_and_secrets_come_from_files() {
 }
 
 #[test]
+fn the_chart_sets_what_each_role_knows() {
+    let template = include_str!("../../deploy/helm/authpost/templates/_helpers.tpl");
+    let known: BTreeSet<_> = known_to("ingress").union(&known_to("worker")).cloned().collect();
+    let unknown: Vec<_> = tidy::variables(template).difference(&known).cloned().collect();
+    assert!(unknown.is_empty(), "the chart sets {unknown:?}");
+    let version = include_str!("../../deploy/helm/authpost/Chart.yaml").lines().find_map(|line| line.strip_prefix("appVersion: "));
+    assert_eq!(version, Some(format!("{:?}", env!("CARGO_PKG_VERSION")).as_str()));
+}
+
+#[test]
 fn a_front_has_no_secret_of_the_back_and_the_other_way_round() {
     let (front, back) = (service("ingress"), service("worker"));
     assert!(!front.contains("SMTP") && !front.contains("API_KEY") && !back.contains("WEBHOOK_SECRET"));
