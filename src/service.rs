@@ -114,6 +114,11 @@ async fn start(
     };
     if let Some((settings, back_end)) = back {
         let back = wiring::back(settings, Arc::clone(&back_end.dedupe), process, around, health.heartbeat("worker"))?;
+        if settings.reconcile {
+            let (clock, metrics) = (Arc::clone(&back.clock), Arc::clone(&around.metrics));
+            let reconciler = wiring::reconciler(&settings.workos, back_end.inner.clone(), process.extra_ca.as_deref(), clock, metrics)?;
+            tasks.spawn("reconcile", reconciler.run(around.stop.clone()));
+        }
         start_back(back, back_end, around, &mut health, &mut tasks);
     }
     let health = Arc::new(health);
@@ -171,7 +176,7 @@ fn start_front(
 }
 
 fn start_back(back: Back, back_end: BackEnd, around: &Surroundings, health: &mut Health, tasks: &mut Tasks) {
-    let BackEnd { consume, inspect, dedupe } = back_end;
+    let BackEnd { consume, inspect, dedupe, inner: _ } = back_end;
     let (queue, mailer, pause) = (Arc::clone(&inspect), Arc::clone(&back.mailer), Arc::clone(&back.pause));
     health.check("consumer", move || {
         let ready = queue.ready();

@@ -27,10 +27,10 @@ use shared::{
     retry::Chance,
     sqlite::Store,
     tls,
-    workos::{self, WorkosClock, session::Sessions, sign_in::WorkosSignIn},
+    workos::{self, WorkosClock, events::WorkosEvents, session::Sessions, sign_in::WorkosSignIn},
 };
 use tokio_util::sync::CancellationToken;
-use worker::{Back, Manner, Pause, mail::render::Templates, mail::smtp::SmtpMailer};
+use worker::{Back, Manner, Pause, mail::render::Templates, mail::smtp::SmtpMailer, reconcile::Reconciler};
 
 use crate::config::settings::{Distributed, Embedded, Engine, Process, SignIn, Worker, Workos};
 
@@ -55,6 +55,19 @@ pub struct BackEnd {
     pub inspect: Arc<dyn Inspect>,
     /// Claims.
     pub dedupe: Arc<dyn DedupeStore>,
+    /// What is known of each event, and where missed ones go.
+    pub inner: Inner,
+}
+
+/// What looks after events beside their usual way.
+#[derive(Clone)]
+pub struct Inner {
+    /// What is known of each event.
+    pub claims: Arc<dyn claims::Records>,
+    /// Where events go.
+    pub publish: Arc<dyn Publish>,
+    /// What is done one time only.
+    pub once: Arc<dyn Once>,
 }
 
 /// The front's end of an engine.
@@ -88,11 +101,29 @@ pub fn distributed_front(distributed: &Distributed, process: &Process, around: &
 fn open_embedded(embedded: &Embedded, worker: &Worker, around: &Surroundings) -> anyhow::Result<(FrontEnd, BackEnd)> {
     let store = Store::open(&embedded.data_dir)?;
     let queue = EmbeddedQueue::new(Arc::clone(&store), Arc::clone(&around.clock), embedded.queue_max);
-    let once = Arc::new(EmbeddedOnce::new(Arc::clone(&store), Arc::clone(&around.clock)));
+    let inner = embedded_inner(&store, queue.clone(), around);
     let dedupe = EmbeddedDedupe::new(store, Arc::clone(&around.clock), worker.terms());
     let consume = Box::new(queue.consumer(usize::from(worker.concurrency)));
     let dedupe = Arc::new(Remembering::new(Arc::new(dedupe), worker.when_away));
-    Ok((FrontEnd { publish: Arc::new(queue.clone()), once }, BackEnd { consume, inspect: Arc::new(queue), dedupe }))
+    let front = FrontEnd { publish: Arc::clone(&inner.publish), once: Arc::clone(&inner.once) };
+    Ok((front, BackEnd { consume, inspect: Arc::new(queue), dedupe, inner }))
+}
+
+fn embedded_inner(store: &Arc<Store>, queue: EmbeddedQueue, around: &Surroundings) -> Inner {
+    let clock = || Arc::clone(&around.clock);
+    Inner {
+        claims: Arc::new(claims::EmbeddedRecords::new(Arc::clone(store), clock())),
+        publish: Arc::new(queue),
+        once: Arc::new(EmbeddedOnce::new(Arc::clone(store), clock())),
+    }
+}
+
+fn distributed_inner(distributed: &Distributed, redis: &Arc<RedisLink>, publisher: Arc<RabbitPublisher>) -> Inner {
+    Inner {
+        claims: Arc::new(claims::RedisRecords::new(Arc::clone(redis), &distributed.prefix)),
+        publish: publisher,
+        once: Arc::new(RedisOnce::new(Arc::clone(redis), &distributed.prefix)),
+    }
 }
 
 /// The front's end of RabbitMQ.
@@ -109,11 +140,12 @@ pub fn distributed_back(
     process: &Process,
     around: &Surroundings,
 ) -> anyhow::Result<BackEnd> {
+    let inner = distributed_inner(distributed, &redis, Arc::clone(&publisher));
     let consumer = RabbitConsumer::new(broker(distributed, process.extra_ca.as_deref(), around)?, publisher, worker.concurrency);
     let redis = RedisDedupe::new(redis, &distributed.prefix, worker.terms());
     let inspect = Arc::new(consumer.inspector());
     let dedupe = Arc::new(Remembering::new(Arc::new(redis), worker.when_away));
-    Ok(BackEnd { consume: Box::new(consumer), inspect, dedupe })
+    Ok(BackEnd { consume: Box::new(consumer), inspect, dedupe, inner })
 }
 
 /// The connection to Redis, made at first use.
@@ -138,25 +170,55 @@ fn broker(distributed: &Distributed, extra_ca: Option<&[u8]>, around: &Surroundi
 pub struct Records {
     /// Its dead letters.
     pub dead: Arc<dyn DeadLetters>,
-    /// What it knows of each event.
-    pub claims: Arc<dyn claims::Records>,
+    /// The rest.
+    pub inner: Inner,
+}
+
+/// Longest wait for a broker.
+const CONNECT: std::time::Duration = std::time::Duration::from_secs(10);
+
+impl Records {
+    /// Waits until the queue takes events.
+    pub async fn connected(&self) -> anyhow::Result<()> {
+        let ready = async {
+            let mut looks = tokio::time::interval(std::time::Duration::from_millis(50));
+            while self.inner.publish.ready().is_err() {
+                looks.tick().await;
+            }
+        };
+        tokio::time::timeout(CONNECT, ready).await.context("the queue cannot be reached")
+    }
 }
 
 /// Opens the records of an installation, beside its services.
 pub fn records(engine: &Engine, extra_ca: Option<&[u8]>, around: &Surroundings) -> anyhow::Result<Records> {
     match engine {
         Engine::Embedded(embedded) => {
-            let (store, clock) = (Store::beside(&embedded.data_dir)?, &around.clock);
-            let dead = Arc::new(EmbeddedDead::new(Arc::clone(&store), Arc::clone(clock)));
-            Ok(Records { dead, claims: Arc::new(claims::EmbeddedRecords::new(store, Arc::clone(clock))) })
+            let store = Store::beside(&embedded.data_dir)?;
+            let queue = EmbeddedQueue::new(Arc::clone(&store), Arc::clone(&around.clock), embedded.queue_max);
+            let inner = embedded_inner(&store, queue, around);
+            Ok(Records { dead: Arc::new(EmbeddedDead::new(store, Arc::clone(&around.clock))), inner })
         }
         Engine::Distributed(distributed) => {
-            let publisher = publisher(distributed, extra_ca, around)?;
+            let (publisher, redis) = (publisher(distributed, extra_ca, around)?, redis_link(distributed, extra_ca)?);
+            let inner = distributed_inner(distributed, &redis, Arc::clone(&publisher));
             let names = Names::new(&distributed.prefix, distributed.queue_max);
-            let claims = claims::RedisRecords::new(redis_link(distributed, extra_ca)?, &distributed.prefix);
-            Ok(Records { dead: Arc::new(RabbitDead::new(publisher, names)), claims: Arc::new(claims) })
+            Ok(Records { dead: Arc::new(RabbitDead::new(publisher, names)), inner })
         }
     }
+}
+
+/// What looks for events that no webhook has brought. `clock` is WorkOS's, if it is known.
+pub fn reconciler(
+    workos: &Workos,
+    inner: Inner,
+    extra_ca: Option<&[u8]>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+) -> anyhow::Result<Reconciler> {
+    let tls = tls::client(extra_ca)?;
+    let events = Arc::new(WorkosEvents::new(&workos.url, &workos.key, workos.timeout, &tls)?);
+    Ok(Reconciler { events, records: inner.claims, once: inner.once, publish: inner.publish, clock, metrics })
 }
 
 /// The sign-in half with everything it uses.

@@ -222,7 +222,7 @@ async fn take_responsibility(records: &Records, planned: &[(DeadLetter, Fate)]) 
     let ambiguous = |letter: &DeadLetter| letter.reason == Reason::Ambiguous.label();
     for (letter, fate) in planned {
         if let (Fate::Redrive, true, Ok(event)) = (fate, ambiguous(letter), &letter.event) {
-            records.claims.forget_doubt(&event.event_id).await?;
+            records.inner.claims.forget_doubt(&event.event_id).await?;
         }
     }
     Ok(())

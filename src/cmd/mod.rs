@@ -7,6 +7,7 @@ mod dead;
 mod demo;
 mod doctor;
 mod healthcheck;
+mod reconcile;
 mod run;
 mod sign;
 
@@ -42,6 +43,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Is everything as it must be? One line a fact, and what to do
     Doctor(Box<doctor::DoctorArgs>),
+    /// Look one time for what the webhooks have missed
+    Reconcile(Box<reconcile::ReconcileArgs>),
     /// Sign a webhook body as WorkOS would
     Sign(sign::SignArgs),
     /// Ask a running process whether it is ready (or alive)
@@ -58,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Dead(args) => dead::dead(*args),
         Command::Demo(args) => demo::demo(args),
         Command::Doctor(args) => doctor::doctor(*args),
+        Command::Reconcile(args) => reconcile::reconcile(*args),
         Command::Sign(args) => sign::sign(&args),
         Command::Healthcheck(args) => healthcheck::healthcheck(&args),
     }

@@ -173,6 +173,9 @@ pub struct Worker {
     /// When nobody can know whether a mail is out: "resend" it under its Message-ID, or "dead-letter" the event
     #[arg(long, env = "AUTHPOST_ON_AMBIGUITY", default_value = "resend", value_name = "WHAT")]
     pub on_ambiguity: String,
+    /// Ask WorkOS every 30 s what the webhooks have missed: "on" or "off"; one of the replicas does
+    #[arg(long, env = "AUTHPOST_RECONCILE", default_value = "off", value_name = "WHAT")]
+    pub reconcile: String,
 }
 
 /// `authpost serve`

@@ -13,7 +13,7 @@ mod workos;
 
 use std::fmt;
 
-pub use read::{read_ingress, read_operator, read_serve, read_worker};
+pub use read::{read_ingress, read_operator, read_reconcile, read_serve, read_worker};
 
 /// All that is wrong with a configuration. Names variables and rules, never values.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -59,6 +59,15 @@ pub fn read_worker(args: args::WorkerArgs) -> Result<(Worker, Distributed, Proce
     reader.finish(worker.zip(engine).zip(process).map(|((worker, engine), process)| (worker, engine, process)))
 }
 
+/// `authpost reconcile`: an engine, and WorkOS.
+pub fn read_reconcile(operator: args::Operator, workos: args::Workos) -> Result<(Engine, Option<Vec<u8>>, Workos), Problems> {
+    let mut reader = Reader::default();
+    let engine = engine(&mut reader, operator.engine);
+    let extra_ca = extra_ca(&mut reader, operator.extra_ca);
+    let workos = workos::read(&mut reader, workos);
+    reader.finish(engine.zip(extra_ca).zip(workos).map(|((engine, extra_ca), workos)| (engine, extra_ca, workos)))
+}
+
 /// The engine of an installation, for whoever looks into it; and a PEM of one more authority.
 pub fn read_operator(args: args::Operator) -> Result<(Engine, Option<Vec<u8>>), Problems> {
     let mut reader = Reader::default();
@@ -162,6 +171,7 @@ fn worker(reader: &mut Reader, args: args::Worker, workos: Option<Workos>) -> Op
         &args.on_ambiguity,
         &[("resend", OnAmbiguity::Resend), ("dead-letter", OnAmbiguity::DeadLetter)],
     );
+    let reconcile = reader.word("AUTHPOST_RECONCILE", &args.reconcile, &[("on", true), ("off", false)]);
     let sender = sender?;
     let app_name = app_name(reader, args.app_name.clone(), &sender);
     if let Some(app_name) = &app_name {
@@ -181,6 +191,7 @@ fn worker(reader: &mut Reader, args: args::Worker, workos: Option<Workos>) -> Op
         dedupe_ttl: dedupe_ttl?,
         when_away: when_away?,
         on_ambiguity: on_ambiguity?,
+        reconcile: reconcile?,
     })
 }
 

@@ -129,6 +129,8 @@ pub struct Worker {
     pub when_away: WhenAway,
     /// When nobody can know.
     pub on_ambiguity: OnAmbiguity,
+    /// Whether what the webhooks missed is looked for.
+    pub reconcile: bool,
 }
 
 /// Added to a lease on top of the steps it must cover.

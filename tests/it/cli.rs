@@ -19,7 +19,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn help_and_version_are_everywhere() {
-    for command in ["serve", "ingress", "worker", "demo", "sign", "healthcheck", "dead", "doctor"] {
+    for command in ["serve", "ingress", "worker", "demo", "sign", "healthcheck", "dead", "doctor", "reconcile"] {
         let help = run(&[command, "--help"], &[]);
         assert!(help.status.success(), "{command}");
         insta::assert_snapshot!(format!("help_{command}"), text(&help.stdout));

@@ -26,6 +26,7 @@ mod mended;
 mod outages;
 mod overload;
 mod privacy;
+mod reconcile;
 mod relay;
 mod retries;
 mod shipped;

@@ -8,6 +8,7 @@ pub mod mail;
 pub mod outcome;
 mod pause;
 pub mod process;
+pub mod reconcile;
 
 use std::{sync::Arc, time::Duration};
 

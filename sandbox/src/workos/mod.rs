@@ -4,6 +4,7 @@
 //! It keeps to what is documented of the real one (<https://workos.com/docs/reference/authkit/magic-auth>): the event
 //! never holds the code, a code lives for ten minutes, an unknown id is a 404, a wrong key a 401.
 
+mod events;
 mod post;
 mod sign_in;
 
@@ -110,6 +111,8 @@ struct Shared {
     authkit: AuthKit,
     clock: Arc<dyn Clock>,
     codes: Mutex<HashMap<String, MagicAuth>>,
+    /// Everything that happened, oldest first.
+    history: Mutex<Vec<MagicAuth>>,
     instead: Mutex<VecDeque<Instead>>,
     reads: watch::Sender<Vec<(String, Timestamp)>>,
 }
@@ -131,6 +134,7 @@ impl StandIn {
             authkit: AuthKit::default(),
             clock,
             codes: Mutex::default(),
+            history: Mutex::default(),
             instead: Mutex::default(),
             reads: watch::Sender::new(Vec::new()),
         });
@@ -156,6 +160,12 @@ impl StandIn {
     /// The same, for a code that lives this long.
     pub fn make_code_for(&self, email: &str, life: SignedDuration) -> MagicAuth {
         make_code(&self.shared, email, life)
+    }
+
+    /// The same, for a code that was made so long ago.
+    pub fn make_old_code(&self, email: &str, age: SignedDuration) -> MagicAuth {
+        let made_at = self.shared.clock.now().saturating_sub(age).unwrap_or(Timestamp::MIN);
+        make_code_at(&self.shared, email, made_at, LIFE)
     }
 
     /// Signs people in for this client. Without it, for whoever asks.
@@ -269,6 +279,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
     };
     match asked.path.strip_prefix("/user_management/magic_auth/") {
         Some(id) if asked.method == Method::GET => magic_auth(&shared, id, authorized).await,
+        _ if asked.method == Method::GET && asked.path == "/events" => events::answer(&shared, &asked),
         _ => sign_in::answer(&shared, &asked).await.unwrap_or_else(|| refuse(StatusCode::NOT_FOUND, "Not Found")),
     }
 }
@@ -303,7 +314,10 @@ async fn carry_out(instead: Option<Instead>) -> Option<Answer> {
 }
 
 fn make_code(shared: &Shared, email: &str, life: SignedDuration) -> MagicAuth {
-    let now = shared.clock.now();
+    make_code_at(shared, email, shared.clock.now(), life)
+}
+
+fn make_code_at(shared: &Shared, email: &str, now: Timestamp, life: SignedDuration) -> MagicAuth {
     let random = Ulid::generate();
     let made = MagicAuth {
         id: format!("magic_auth_{}", Ulid::generate()),
@@ -315,6 +329,7 @@ fn make_code(shared: &Shared, email: &str, life: SignedDuration) -> MagicAuth {
         expires_at: now.saturating_add(life).unwrap_or(Timestamp::MAX),
     };
     lock(&shared.codes).insert(made.id.clone(), made.clone());
+    lock(&shared.history).push(made.clone());
     made
 }
 

@@ -14,6 +14,9 @@ pub trait Once: Send + Sync {
     /// `true` for the first who spends this word; it is remembered for `keep`. After a failure nobody knows whether the
     /// word is spent.
     async fn spend(&self, word: &str, keep: Duration) -> Result<bool, Fault>;
+
+    /// Whether this word has been spent, and is remembered.
+    async fn is_spent(&self, word: &str) -> Result<bool, Fault>;
 }
 
 /// Words kept in Redis, shared by every replica.
@@ -27,17 +30,27 @@ impl RedisOnce {
     pub fn new(link: Arc<RedisLink>, prefix: &str) -> Self {
         Self { link, prefix: prefix.to_owned() }
     }
+
+    fn key(&self, word: &str) -> String {
+        format!("{}:spent:{word}", self.prefix)
+    }
 }
 
 #[async_trait]
 impl Once for RedisOnce {
     async fn spend(&self, word: &str, keep: Duration) -> Result<bool, Fault> {
         let mut set = redis::cmd("SET");
-        set.arg(format!("{}:spent:{word}", self.prefix)).arg(1).arg("NX").arg("PX");
+        set.arg(self.key(word)).arg(1).arg("NX").arg("PX");
         set.arg(u64::try_from(keep.as_millis()).unwrap_or(u64::MAX));
         // "OK", or nil where the key is there already.
         let spent: Option<String> = self.link.tell(&set).await?;
         Ok(spent.is_some())
+    }
+
+    async fn is_spent(&self, word: &str) -> Result<bool, Fault> {
+        let mut exists = redis::cmd("EXISTS");
+        exists.arg(self.key(word));
+        self.link.tell(&exists).await
     }
 }
 
@@ -70,5 +83,11 @@ impl Once for EmbeddedOnce {
             })
             .await
             .map(|changed| changed == 1)
+    }
+
+    async fn is_spent(&self, word: &str) -> Result<bool, Fault> {
+        let (key, now) = (format!("spent:{word}"), self.clock.now().as_millisecond());
+        let sql = "SELECT EXISTS (SELECT 1 FROM claims WHERE event_id = ?1 AND gone_ms > ?2)";
+        self.store.run(move |connection| connection.prepare_cached(sql)?.query_row(params![key, now], |row| row.get(0))).await
     }
 }

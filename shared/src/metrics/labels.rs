@@ -124,6 +124,15 @@ labels! {
         /// Anything else.
         BadAnswer = "bad_answer",
     }
+    /// What became of an event in WorkOS's list.
+    Reconciled {
+        /// Nobody here had heard of it: put into the queue.
+        Fed = "fed",
+        /// Brought by its webhook.
+        Known = "known",
+        /// Too young to be missed, or too old to be mailed.
+        Left = "left",
+    }
     /// How a sign-in ended.
     SignInResult {
         /// Signed in.

@@ -14,7 +14,7 @@ use prometheus::{
 };
 
 use self::{
-    labels::{ClaimResult, ClaimStep, Ending, LinkName, Part, SmtpResult, Success, Webhook, WorkosResult},
+    labels::{ClaimResult, ClaimStep, Ending, LinkName, Part, Reconciled, SmtpResult, Success, Webhook, WorkosResult},
     sign_in::SignIns,
 };
 use crate::{fault::Reason, queue::Depths, retry::STAGES};
@@ -56,6 +56,7 @@ pub struct Metrics {
     reconnects: IntCounterVec,
     paused: IntGauge,
     last_sent: IntGauge,
+    reconciled: IntCounterVec,
     /// Signing in.
     pub sign_in: SignIns,
 }
@@ -166,6 +167,7 @@ impl Metrics {
             paused: new
                 .gauge("authpost_paused", "Whether events are left in the queue because WorkOS or the relay refuses our configuration.")?,
             last_sent: new.gauge("authpost_last_sent_timestamp_seconds", "When the relay last accepted a mail.")?,
+            reconciled: new.counters("authpost_reconciled_total", "Events in WorkOS's list by what became of them.", &["result"])?,
             sign_in: SignIns::declare(&new)?,
             registry,
         };
@@ -188,6 +190,7 @@ impl Metrics {
             ClaimStep::ALL.iter().for_each(|step| drop(self.dedupe_seconds.with_label_values(&[step.label(), success.label()])));
         }
         self.sign_in.create_every_series();
+        Reconciled::ALL.iter().for_each(|result| self.reconciled.with_label_values(&[result.label()]).reset());
         WorkosResult::ALL.iter().for_each(|result| drop(self.workos_seconds.with_label_values(&[result.label()])));
         SmtpResult::ALL.iter().for_each(|result| drop(self.smtp_seconds.with_label_values(&[result.label()])));
         for ending in Ending::ALL {
@@ -309,6 +312,11 @@ impl Metrics {
         if up && generation > 1 {
             self.reconnects.with_label_values(&[link.label()]).inc();
         }
+    }
+
+    /// One event in WorkOS's list.
+    pub fn reconciled(&self, result: Reconciled) {
+        self.reconciled.with_label_values(&[result.label()]).inc();
     }
 
     /// Whether the broker has stopped taking messages.

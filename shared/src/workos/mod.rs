@@ -6,6 +6,7 @@
 pub mod answer;
 mod api;
 mod clock;
+pub mod events;
 mod gate;
 pub mod session;
 pub mod sign_in;

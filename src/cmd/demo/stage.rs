@@ -162,6 +162,7 @@ fn settings(
         dedupe_ttl: Duration::from_secs(3 * 24 * 3600),
         when_away: WhenAway::Hold,
         on_ambiguity: OnAmbiguity::Resend,
+        reconcile: false,
     };
     let engine = Engine::Embedded(Embedded { data_dir: folder.path().to_owned(), queue_max: 10_000 });
     let process =

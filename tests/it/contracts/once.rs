@@ -49,8 +49,10 @@ async fn one_of_many_spends_it(subject: Subject) {
 }
 
 async fn words_do_not_meet(subject: Subject) {
+    assert_eq!(subject.store.is_spent("one").await, Ok(false));
     assert!(subject.spend("one").await && subject.spend("two").await);
     assert!(!subject.spend("one").await && !subject.spend("two").await);
+    assert_eq!((subject.store.is_spent("one").await, subject.store.is_spent("three").await), (Ok(true), Ok(false)));
 }
 
 async fn a_word_is_forgotten_in_the_end(subject: Subject) {
@@ -58,6 +60,7 @@ async fn a_word_is_forgotten_in_the_end(subject: Subject) {
     if let Some(clock) = &subject.clock {
         clock.advance(jiff::SignedDuration::try_from(KEEP).expect("short"));
     }
+    eventually("it is no longer spent", async || (subject.store.is_spent("word").await == Ok(false)).then_some(())).await;
     // Each look that finds it spent must not make it live longer.
     eventually("the word is forgotten", async || subject.spend("word").await.then_some(())).await;
 }

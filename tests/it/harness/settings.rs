@@ -58,6 +58,7 @@ pub fn worker(api_url: &str, smtp_url: &str) -> Worker {
         dedupe_ttl: Duration::from_secs(3 * 24 * 3600),
         when_away: WhenAway::Hold,
         on_ambiguity: OnAmbiguity::Resend,
+        reconcile: false,
     }
 }
 

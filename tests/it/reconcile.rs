@@ -1,0 +1,104 @@
+//! What the webhooks have missed: found in WorkOS's list, and mailed while its code lives.
+
+use jiff::SignedDuration;
+
+use crate::{
+    crash::World,
+    harness::{
+        app::fresh_prefix,
+        eventually, in_time,
+        program::{Program, run},
+        queues::delete_queues,
+        services::Services,
+    },
+};
+
+type Env = Vec<(&'static str, String)>;
+
+const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+
+/// One look from outside, and what it says.
+async fn look(env: &Env) -> String {
+    let known = ["AMQP_URL", "REDIS_URL", "AUTHPOST_QUEUE_PREFIX", "AUTHPOST_DATA_DIR", "WORKOS_API_KEY", "WORKOS_API_URL"];
+    let env: Env = env.iter().filter(|(name, _)| known.contains(name)).cloned().collect();
+    let output = tokio::task::spawn_blocking(move || {
+        let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        run(&["reconcile"], &env)
+    })
+    .await
+    .expect("runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// From outside, beside a running service.
+async fn a_look(world: &World, env: &Env) {
+    let program = Program::start("serve", env, &world.log()).await;
+    let brought = world.ask(&program, "alice@example.com").await;
+    in_time("the mail", world.inbox.reached(1)).await;
+    // What was made a moment ago may still be brought.
+    let young = world.workos.make_code("young@example.com");
+    assert!(look(env).await.starts_with("0 put into the queue"));
+    assert!(world.post(&program, &young).await);
+    // More than a page of missed ones, and one whose code is about to die.
+    let missed: Vec<_> = (0..120).map(|n| world.workos.make_old_code(&format!("m{n}@example.com"), MINUTE)).collect();
+    world.workos.make_old_code("old@example.com", SignedDuration::from_secs(9 * 60 + 50));
+    assert!(look(env).await.starts_with("120 put into the queue"));
+    in_time("the mails", world.inbox.reached(122)).await;
+    for made in &missed {
+        assert_eq!(world.copies(made), 1, "{}", made.email);
+    }
+    assert!(look(env).await.starts_with("0 put into the queue"));
+    assert_eq!(world.copies(&brought), 1);
+    eventually("all have ended", async || (program.exposition().await.outcomes("sent") == 122).then_some(())).await;
+    assert_eq!(program.exposition().await.outcomes("duplicate"), 0);
+    program.stop().await;
+}
+
+/// Two replicas that do it by themselves: one of them has the turn, and nobody gets two mails.
+async fn by_themselves(world: &World, env: &Env, role: &str, replicas: usize) {
+    let missed = world.workos.make_old_code("bob@example.com", MINUTE);
+    let mut env = env.clone();
+    env.push(("AUTHPOST_RECONCILE", "on".to_owned()));
+    let mut programs = Vec::new();
+    for _ in 0..replicas {
+        programs.push(Program::start(role, &env, &world.log()).await);
+    }
+    eventually("the mail", async || (world.copies(&missed) == 1).then_some(())).await;
+    let fed = async |program: &Program| program.exposition().await.count("authpost_reconciled_total{result=\"fed\"}");
+    let mut all = 0;
+    for program in &programs {
+        all += fed(program).await;
+    }
+    assert_eq!(all, 1);
+    for program in programs {
+        program.stop().await;
+    }
+    assert_eq!(world.copies(&missed), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn embedded() {
+    let world = World::new().await;
+    let env = world.env();
+    a_look(&world, &env).await;
+    let world = World::new().await;
+    let env = world.env();
+    by_themselves(&world, &env, "serve", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
+async fn distributed() {
+    let services = Services::shared();
+    for twice in [false, true] {
+        let (world, prefix) = (World::new().await, fresh_prefix());
+        let env = world.on_brokers(services, &prefix);
+        if twice {
+            by_themselves(&world, &env, "worker", 2).await;
+        } else {
+            a_look(&world, &env).await;
+        }
+        delete_queues(services.amqp_url(), &prefix).await;
+    }
+}
