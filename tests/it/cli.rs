@@ -29,6 +29,42 @@ fn help_and_version_are_everywhere() {
     assert_eq!(text(&run(&["--version"], &[]).stdout), format!("authpost {}\n", env!("CARGO_PKG_VERSION")));
 }
 
+/// Every command, as the reference has them.
+const COMMANDS: [&[&str]; 14] = [
+    &["serve"],
+    &["ingress"],
+    &["worker"],
+    &["doctor"],
+    &["dead"],
+    &["dead", "list"],
+    &["dead", "show"],
+    &["dead", "redrive"],
+    &["dead", "purge"],
+    &["reconcile"],
+    &["sign"],
+    &["healthcheck"],
+    &["demo"],
+    &[],
+];
+
+#[test]
+fn the_reference_is_what_help_says() {
+    let mut reference = String::from(
+        "# Configuration\n\nEvery command as `--help` has it; a test keeps this file so (`AUTHPOST_WRITE_REFERENCE=1 cargo test the_reference` writes \
+         it).\nEvery option is a flag and a variable, and every secret can come from a file: add `_FILE` to its variable.\n",
+    );
+    for command in COMMANDS {
+        let help = text(&run(&[command, &["--help"]].concat(), &[]).stdout);
+        let name = [&["authpost"], command].concat().join(" ");
+        reference.push_str(&["\n## ", &name, "\n\n```text\n", help.trim_end(), "\n```\n"].concat());
+    }
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CONFIGURATION.md");
+    if std::env::var_os("AUTHPOST_WRITE_REFERENCE").is_some() {
+        std::fs::write(&file, &reference).expect("written");
+    }
+    assert_eq!(std::fs::read_to_string(&file).expect("there"), reference, "docs/CONFIGURATION.md is not what --help says");
+}
+
 #[test]
 fn help_shows_no_value_of_a_secret() {
     let secrets = [
