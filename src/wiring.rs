@@ -21,8 +21,9 @@ use shared::{
     queue::{
         Consume, Inspect, Publish,
         dead::DeadLetters,
-        embedded::{EmbeddedDead, EmbeddedQueue},
-        rabbitmq::{Broker, Names, RabbitConsumer, RabbitDead, RabbitPublisher},
+        embedded::{EmbeddedLook, EmbeddedQueue},
+        rabbitmq::{Broker, Names, RabbitConsumer, RabbitLook, RabbitPublisher},
+        search::Search,
     },
     retry::Chance,
     sqlite::Store,
@@ -170,6 +171,8 @@ fn broker(distributed: &Distributed, extra_ca: Option<&[u8]>, around: &Surroundi
 pub struct Records {
     /// Its dead letters.
     pub dead: Arc<dyn DeadLetters>,
+    /// What waits.
+    pub search: Arc<dyn Search>,
     /// The rest.
     pub inner: Inner,
 }
@@ -197,13 +200,15 @@ pub fn records(engine: &Engine, extra_ca: Option<&[u8]>, around: &Surroundings) 
             let store = Store::beside(&embedded.data_dir)?;
             let queue = EmbeddedQueue::new(Arc::clone(&store), Arc::clone(&around.clock), embedded.queue_max);
             let inner = embedded_inner(&store, queue, around);
-            Ok(Records { dead: Arc::new(EmbeddedDead::new(store, Arc::clone(&around.clock))), inner })
+            let letters = Arc::new(EmbeddedLook::new(store, Arc::clone(&around.clock)));
+            Ok(Records { dead: Arc::clone(&letters) as Arc<dyn DeadLetters>, search: letters, inner })
         }
         Engine::Distributed(distributed) => {
             let (publisher, redis) = (publisher(distributed, extra_ca, around)?, redis_link(distributed, extra_ca)?);
             let inner = distributed_inner(distributed, &redis, Arc::clone(&publisher));
             let names = Names::new(&distributed.prefix, distributed.queue_max);
-            Ok(Records { dead: Arc::new(RabbitDead::new(publisher, names)), inner })
+            let letters = Arc::new(RabbitLook::new(publisher, names));
+            Ok(Records { dead: Arc::clone(&letters) as Arc<dyn DeadLetters>, search: letters, inner })
         }
     }
 }

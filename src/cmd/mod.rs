@@ -10,6 +10,7 @@ mod healthcheck;
 mod reconcile;
 mod run;
 mod sign;
+mod why;
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -37,6 +38,8 @@ enum Command {
     Ingress(Box<IngressArgs>),
     /// Send mails only (RabbitMQ and Redis)
     Worker(Box<WorkerArgs>),
+    /// What became of an event, or of a person's
+    Why(Box<why::WhyArgs>),
     /// Look at dead letters, send them back to work, throw them away
     Dead(Box<dead::DeadArgs>),
     /// See it work: a stand-in for WorkOS, an inbox, and the real thing in between
@@ -58,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => run::serve(*args),
         Command::Ingress(args) => run::ingress(*args),
         Command::Worker(args) => run::worker(*args),
+        Command::Why(args) => why::why(*args),
         Command::Dead(args) => dead::dead(*args),
         Command::Demo(args) => demo::demo(args),
         Command::Doctor(args) => doctor::doctor(*args),

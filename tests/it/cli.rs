@@ -19,7 +19,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn help_and_version_are_everywhere() {
-    for command in ["serve", "ingress", "worker", "demo", "sign", "healthcheck", "dead", "doctor", "reconcile"] {
+    for command in ["serve", "ingress", "worker", "demo", "sign", "healthcheck", "dead", "doctor", "reconcile", "why"] {
         let help = run(&[command, "--help"], &[]);
         assert!(help.status.success(), "{command}");
         insta::assert_snapshot!(format!("help_{command}"), text(&help.stdout));
@@ -30,11 +30,12 @@ fn help_and_version_are_everywhere() {
 }
 
 /// Every command, as the reference has them.
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 15] = [
     &["serve"],
     &["ingress"],
     &["worker"],
     &["doctor"],
+    &["why"],
     &["dead"],
     &["dead", "list"],
     &["dead", "show"],

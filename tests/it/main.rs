@@ -36,6 +36,7 @@ mod storage;
 mod tidy;
 mod victims;
 mod watched;
+mod why;
 
 /// Runs each named `async fn(App)` on both engines, set up as said first if anything is. RabbitMQ and Redis are there only under `./scripts/test`.
 macro_rules! on_both_engines {

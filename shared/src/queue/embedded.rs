@@ -1,6 +1,7 @@
 //! The queue in the embedded engine: rows in one SQLite file, each change fsynced before it is answered.
 
 mod dead;
+mod search;
 
 use std::{
     borrow::Cow,
@@ -17,7 +18,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use tokio::sync::Notify;
 
-pub use self::dead::EmbeddedDead;
+pub use self::dead::EmbeddedLook;
 use super::{Consume, Delivery, Depths, FRESH_FOR, Inspect, LATE_TURN, Publish, Receipt, Verdict};
 use crate::{
     clock::Clock,

@@ -5,6 +5,7 @@
 pub mod dead;
 pub mod embedded;
 pub mod rabbitmq;
+pub mod search;
 
 use std::{borrow::Cow, time::Duration};
 

@@ -14,13 +14,13 @@ use crate::{
     sqlite::Store,
 };
 
-/// The letters in one file, whether or not a service has it open.
-pub struct EmbeddedDead {
-    store: Arc<Store>,
-    clock: Arc<dyn Clock>,
+/// What one file holds, looked at from outside, whether or not a service has it open.
+pub struct EmbeddedLook {
+    pub(super) store: Arc<Store>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
-impl EmbeddedDead {
+impl EmbeddedLook {
     /// In `store`.
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
         Self { store, clock }
@@ -28,7 +28,7 @@ impl EmbeddedDead {
 }
 
 #[async_trait]
-impl DeadLetters for EmbeddedDead {
+impl DeadLetters for EmbeddedLook {
     async fn walk(&self, judge: Judge) -> Result<Vec<(DeadLetter, Fate)>, Fault> {
         let now = self.clock.now().as_millisecond();
         self.store.run(move |connection| walk(connection, &judge, now)).await

@@ -1,4 +1,4 @@
-//! Dead letters at the broker.
+//! Dead letters, and what waits, at the broker: looked at from outside.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use lapin::{
     Channel,
     message::BasicGetMessage,
-    options::{BasicAckOptions, BasicGetOptions},
+    options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
 use tokio::time::timeout;
@@ -20,7 +20,11 @@ use super::{
 use crate::{
     event::QueuedEvent,
     fault::{Fault, Reason},
-    queue::dead::{DeadLetter, DeadLetters, Fate, Judge, MOST_LETTERS},
+    queue::{
+        dead::{DeadLetter, DeadLetters, Fate, Judge, MOST_LETTERS},
+        search::{MOST_MESSAGES, Search, Waiting, Wanted},
+    },
+    retry::STAGES,
 };
 
 /// Longest wait for a connection.
@@ -32,13 +36,13 @@ const STEP: Duration = Duration::from_secs(5);
 /// What the broker itself says of a message that workers died on.
 const DELIVERY_LIMIT: &str = "delivery_limit";
 
-/// The letters in one queue. They are held while they are looked at, and go back, in their order, when the look ends.
-pub struct RabbitDead {
+/// Messages are held while they are looked at, and go back, in their order, when the look ends.
+pub struct RabbitLook {
     publisher: Arc<RabbitPublisher>,
     names: Names,
 }
 
-impl RabbitDead {
+impl RabbitLook {
     /// Over the connection of `publisher`, by which letters are also sent back to work.
     pub fn new(publisher: Arc<RabbitPublisher>, names: Names) -> Self {
         Self { publisher, names }
@@ -65,13 +69,49 @@ impl RabbitDead {
     }
 }
 
-#[async_trait]
-impl DeadLetters for RabbitDead {
-    async fn walk(&self, judge: Judge) -> Result<Vec<(DeadLetter, Fate)>, Fault> {
+impl RabbitLook {
+    /// A channel of its own: when it closes, what was looked at and kept is back in its place.
+    async fn channel(&self) -> Result<Channel, Fault> {
         let no_connection = |_| Fault::transient(Reason::QueueUnavailable, "no connection to the broker in time");
         let session = timeout(CONNECT, self.publisher.link.state().up()).await.map_err(no_connection)?;
-        // A channel of its own: when it closes, what was kept is back in its place.
-        let channel = in_time(session.connection.create_channel()).await?;
+        in_time(session.connection.create_channel()).await
+    }
+
+    /// What is ready in one queue now, as far as it is wanted.
+    async fn look_into(&self, place: &str, queue: String, wanted: &Wanted) -> Result<Vec<Waiting>, Fault> {
+        let channel = self.channel().await?;
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
+        let ready = in_time(channel.queue_declare(queue.clone().into(), passive, FieldTable::default())).await?.message_count();
+        let mut found = Vec::new();
+        for _ in 0..usize::try_from(ready).unwrap_or(usize::MAX).min(MOST_MESSAGES) {
+            let Some(message) = in_time(channel.basic_get(queue.clone().into(), BasicGetOptions::default())).await? else { break };
+            let DeadLetter { event, reason, attempt, died_at, .. } = read(&message);
+            let reason = Some(reason).filter(|reason| reason != DELIVERY_LIMIT);
+            let waiting = event.ok().filter(|event| wanted(event));
+            found.extend(waiting.map(|event| Waiting { place: place.to_owned(), event, attempt, reason, since: died_at }));
+        }
+        in_time(channel.close(200, "looked".into())).await?;
+        Ok(found)
+    }
+}
+
+#[async_trait]
+impl Search for RabbitLook {
+    async fn search(&self, wanted: Wanted) -> Result<Vec<Waiting>, Fault> {
+        let fixed = [("work", self.names.work()), ("late", self.names.late()), ("unrouted", self.names.unrouted())];
+        let resting = STAGES.map(|stage| ("retry", self.names.retry(stage)));
+        let mut found = Vec::new();
+        for (place, queue) in fixed.into_iter().chain(resting) {
+            found.extend(self.look_into(place, queue, &wanted).await?);
+        }
+        Ok(found)
+    }
+}
+
+#[async_trait]
+impl DeadLetters for RabbitLook {
+    async fn walk(&self, judge: Judge) -> Result<Vec<(DeadLetter, Fate)>, Fault> {
+        let channel = self.channel().await?;
         let judged = self.look(&channel, &judge).await;
         in_time(channel.close(200, "looked".into())).await?;
         judged

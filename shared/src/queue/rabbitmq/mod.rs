@@ -12,7 +12,7 @@ mod publish;
 mod topology;
 
 pub use consume::RabbitConsumer;
-pub use dead::RabbitDead;
+pub use dead::RabbitLook;
 pub use inspect::RabbitInspector;
 pub use link::Broker;
 pub use publish::RabbitPublisher;
