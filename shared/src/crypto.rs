@@ -20,8 +20,9 @@ static PROVIDER: CryptoProvider = CryptoProvider {
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Makes ring check the session tokens of this process. Harmless when repeated.
-pub(crate) fn install_provider() {
+/// Makes ring sign and check the tokens of this process. Harmless when repeated; called by whoever signs or checks, because
+/// the library settles for good on what it finds at its first use.
+pub fn install_provider() {
     // An error only says that it has been done before.
     PROVIDER.install_default().unwrap_or_default();
 }

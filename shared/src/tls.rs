@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject as _};
 
-use crate::crypto;
-
 /// Why there is nobody to trust.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
@@ -17,9 +15,8 @@ pub enum TrustError {
     Setup(#[from] rustls::Error),
 }
 
-/// Makes ring the process's one provider, of TLS and of signatures. Harmless when repeated.
+/// Makes ring the process's one provider. Harmless when repeated.
 pub fn install_provider() {
-    crypto::install_provider();
     // An error only says that it has been done before.
     drop(rustls::crypto::ring::default_provider().install_default());
 }

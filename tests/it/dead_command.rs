@@ -13,7 +13,7 @@ use crate::{
     harness::{
         app::fresh_prefix,
         eventually,
-        program::{Program, run},
+        program::{ENGINE, Program, Said, beside, only, run},
         queues::delete_queues,
         services::Services,
     },
@@ -35,19 +35,11 @@ impl Installation {
         Self { world, env, program }
     }
 
-    /// What the command says, and whether it was content.
+    /// What the command says, and whether it was content. An operator has no business with the relay's password or the
+    /// API key.
     async fn say(&self, args: &[&str]) -> (i32, String, String) {
-        let args: Vec<String> = ["dead"].iter().chain(args).map(|arg| (*arg).to_owned()).collect();
-        let env: Vec<(&'static str, String)> = self.env.iter().filter(|(name, _)| wanted(name)).cloned().collect();
-        let output = tokio::task::spawn_blocking(move || {
-            let args: Vec<&str> = args.iter().map(String::as_str).collect();
-            let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            run(&args, &env)
-        })
-        .await
-        .expect("runs");
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-        (output.status.code().expect("a code"), text(output.stdout), text(output.stderr))
+        let Said { code, out, err } = beside(&[&["dead"], args].concat(), &only(&self.env, &ENGINE)).await;
+        (code, out, err)
     }
 
     /// The letters, as `list --json` has them.
@@ -66,11 +58,6 @@ impl Installation {
         eventually(reason, async || (self.program.exposition().await.outcome("dead", reason) > before).then_some(())).await;
         made
     }
-}
-
-/// An operator has no business with the relay's password or the API key.
-fn wanted(name: &str) -> bool {
-    ["AMQP_URL", "REDIS_URL", "AUTHPOST_QUEUE_PREFIX", "AUTHPOST_DATA_DIR"].contains(&name)
 }
 
 fn reasons(letters: &[Value]) -> Vec<&str> {

@@ -6,7 +6,7 @@ use crate::{
     crash::World,
     harness::{
         app::fresh_prefix,
-        program::{Program, lasting_listener, run},
+        program::{Program, Said, beside, lasting_listener},
         queues::delete_queues,
         services::Services,
     },
@@ -16,17 +16,8 @@ type Env = Vec<(&'static str, String)>;
 
 /// What it says, and whether all is well.
 async fn examine(env: &Env, args: &[&str]) -> (bool, String) {
-    let args: Vec<String> = ["doctor"].iter().chain(args).map(|arg| (*arg).to_owned()).collect();
-    let env = env.clone();
-    let output = tokio::task::spawn_blocking(move || {
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        run(&args, &env)
-    })
-    .await
-    .expect("runs");
-    let said = String::from_utf8(output.stdout).expect("text");
-    (output.status.success(), said)
+    let Said { code, out, .. } = beside(&[&["doctor"], args].concat(), env).await;
+    (code == 0, out)
 }
 
 /// The same with one option changed.

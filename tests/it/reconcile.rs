@@ -7,7 +7,7 @@ use crate::{
     harness::{
         app::fresh_prefix,
         eventually, in_time,
-        program::{Program, run},
+        program::{ENGINE, Program, Said, beside, only},
         queues::delete_queues,
         services::Services,
     },
@@ -19,16 +19,10 @@ const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
 /// One look from outside, and what it says.
 async fn look(env: &Env) -> String {
-    let known = ["AMQP_URL", "REDIS_URL", "AUTHPOST_QUEUE_PREFIX", "AUTHPOST_DATA_DIR", "WORKOS_API_KEY", "WORKOS_API_URL"];
-    let env: Env = env.iter().filter(|(name, _)| known.contains(name)).cloned().collect();
-    let output = tokio::task::spawn_blocking(move || {
-        let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        run(&["reconcile"], &env)
-    })
-    .await
-    .expect("runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("text")
+    let known = [&ENGINE[..], &["WORKOS_API_KEY", "WORKOS_API_URL"]].concat();
+    let Said { code, out, err } = beside(&["reconcile"], &only(env, &known)).await;
+    assert_eq!(code, 0, "{err}");
+    out
 }
 
 /// From outside, beside a running service.

@@ -11,7 +11,7 @@ use crate::{
     harness::{
         app::fresh_prefix,
         eventually, in_time,
-        program::{Program, run},
+        program::{ENGINE, Program, Said, beside, only},
         queues::delete_queues,
         services::Services,
     },
@@ -21,18 +21,9 @@ type Env = Vec<(&'static str, String)>;
 
 /// What it says, and whether anything is known.
 async fn why(env: &Env, args: &[&str]) -> (bool, String) {
-    let known = ["AMQP_URL", "REDIS_URL", "AUTHPOST_QUEUE_PREFIX", "AUTHPOST_DATA_DIR", "WORKOS_API_KEY", "WORKOS_API_URL"];
-    let env: Env = env.iter().filter(|(name, _)| known.contains(name)).cloned().collect();
-    let args: Vec<String> = ["why"].iter().chain(args).map(|arg| (*arg).to_owned()).collect();
-    let output = tokio::task::spawn_blocking(move || {
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        run(&args, &env)
-    })
-    .await
-    .expect("runs");
-    let said = String::from_utf8(output.stdout).expect("text") + &String::from_utf8_lossy(&output.stderr);
-    (output.status.success(), said)
+    let known = [&ENGINE[..], &["WORKOS_API_KEY", "WORKOS_API_URL"]].concat();
+    let Said { code, out, err } = beside(&[&["why"], args].concat(), &only(env, &known)).await;
+    (code == 0, out + &err)
 }
 
 async fn the_life_of_an_event(world: &World, env: &Env) {

@@ -3,7 +3,7 @@
 //! [`sign_in`] is the whole story. A state is spent before its code goes to WorkOS, and the code goes there one time:
 //! whatever fails after that, the person begins anew.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use hyper::{Request, StatusCode, body::Incoming, header::HeaderMap};
 use serde::Deserialize;
@@ -22,12 +22,15 @@ use shared::{
         sign_in::{AuthorizationCode, Tokens, Visitor},
     },
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{SignInFront, at_fault, cookies, login_url::browser_url, read_json, visitors::too_many};
 
 /// How long a spent state is remembered: longer than any clock lets one live.
-const SPENT_KEPT: std::time::Duration = std::time::Duration::from_secs(2 * LIFE.as_secs().unsigned_abs());
+const SPENT_KEPT: Duration = Duration::from_secs(2 * LIFE.as_secs().unsigned_abs());
+
+/// Longest wait for all that WorkOS is asked, whatever each call may take: somebody is looking at the page.
+const LONGEST: Duration = Duration::from_secs(15);
 
 /// What AuthKit put into the callback's query.
 #[derive(Deserialize)]
@@ -88,7 +91,8 @@ async fn sign_in(front: &SignInFront, callback: Callback, headers: &HeaderMap, v
     let code = callback.code.and_then(AuthorizationCode::parse).ok_or(NotSignedIn::LinkInvalid)?;
     let verifier = front.rules.state_key.verifier(&attempt, &key);
     let begun = Instant::now();
-    let result = redeem(front, code, &verifier, &attempt, visitor).await;
+    let late = |_| Err(NotSignedIn::Fault(Fault::transient(Reason::WorkosUnavailable, "WorkOS took too long")));
+    let result = timeout(LONGEST, redeem(front, code, &verifier, &attempt, visitor)).await.unwrap_or_else(late);
     let answered = !matches!(&result, Err(NotSignedIn::Fault(_)));
     front.means.metrics.sign_in.exchange(if answered { Success::Ok } else { Success::Failed }, begun.elapsed());
     result

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::sign_in::SignIn;
-use crate::{clock::Clock, fault::Fault};
+use crate::{clock::Clock, crypto, fault::Fault};
 
 /// Keys are looked at again after this long, even if nothing seems to be missing.
 const KEYS_KEPT: SignedDuration = SignedDuration::from_mins(10);
@@ -103,6 +103,7 @@ pub struct Sessions {
 impl Sessions {
     /// Tokens of `issuers`, by the keys `workos` has.
     pub fn new(workos: Arc<dyn SignIn>, issuers: Vec<String>, clock: Arc<dyn Clock>) -> Self {
+        crypto::install_provider();
         Self { workos, issuers, clock, keys: RwLock::default(), fetching: Mutex::default() }
     }
 

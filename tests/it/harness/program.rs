@@ -35,6 +35,35 @@ pub fn run(args: &[&str], env: &[(&str, &str)]) -> Output {
     command(args).envs(env.iter().copied()).output().expect("runs")
 }
 
+/// Where an installation keeps its events, without which nobody can look into it.
+pub const ENGINE: [&str; 4] = ["AMQP_URL", "REDIS_URL", "AUTHPOST_QUEUE_PREFIX", "AUTHPOST_DATA_DIR"];
+
+/// What a command said.
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+/// Runs a command beside what this test runs itself, with this environment.
+pub async fn beside(args: &[&str], env: &[(&'static str, String)]) -> Said {
+    let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+    let env = env.to_vec();
+    let running = tokio::task::spawn_blocking(move || {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        run(&args, &env)
+    });
+    let Output { status, stdout, stderr } = running.await.expect("runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    Said { code: status.code().expect("a code"), out: text(stdout), err: text(stderr) }
+}
+
+/// The variables of these names.
+pub fn only(env: &[(&'static str, String)], names: &[&str]) -> Vec<(&'static str, String)> {
+    env.iter().filter(|(name, _)| names.contains(name)).cloned().collect()
+}
+
 /// A listener out of reach of the ports that outgoing connections take: it can be given up and taken again.
 pub async fn lasting_listener() -> tokio::net::TcpListener {
     tokio::net::TcpListener::bind(("127.0.0.1", port())).await.expect("free a moment ago")

@@ -39,6 +39,7 @@ impl Keys {
 
     /// A token with these claims.
     pub(super) fn sign(&self, claims: &impl Serialize) -> String {
+        shared::crypto::install_provider();
         let header = Header { kid: Some(self.id()), ..Header::new(Algorithm::RS256) };
         encode(&header, claims, &EncodingKey::from_rsa_der(self.pair())).unwrap_or_default()
     }
