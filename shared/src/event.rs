@@ -32,7 +32,8 @@ impl EventKind {
     }
 }
 
-/// One event on its way to a mail. Made from a verified delivery or from a message of ours, nowhere else.
+/// One event on its way to a mail. Made from a verified delivery, from WorkOS's own list of
+/// events, or from a message of ours, nowhere else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueuedEvent {

@@ -42,7 +42,7 @@ pub enum Unreadable {
     Incomplete(&'static str),
 }
 
-/// An event that WorkOS signed, read. Made only from an [`crate::webhook::AuthenticBody`].
+/// An event of WorkOS's, read: from an [`crate::webhook::AuthenticBody`], or from what its API lists ([`crate::workos::events`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VerifiedEvent {
     /// One that a mail follows from, in the form that is queued.

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use ingress::sign_in::{Rules, origins::Origins, visitors::Proxies};
 use secrecy::{ExposeSecret as _, SecretString};
-use shared::sign_in::state::StateKey;
+use shared::{http::client::stays_here, sign_in::state::StateKey};
 use url::Url;
 
 use super::{
@@ -80,7 +80,7 @@ fn client(reader: &mut Reader, id: String) -> Option<String> {
 fn base_url(reader: &mut Reader, text: &str) -> Option<Url> {
     const VARIABLE: &str = "WORKOS_SIGNIN_BASE_URL";
     let url: Url = reader.parsed(VARIABLE, text, "must be a URL such as https://auth.example.com")?;
-    let fits = url.scheme() == "https" && url.has_host() || url.scheme() == "http" && super::workos::is_here(&url);
+    let fits = url.scheme() == "https" && url.has_host() || url.scheme() == "http" && stays_here(&url);
     reader.note(VARIABLE, fits.then_some(url).ok_or("must begin with https://; plain http:// only for this machine"))
 }
 

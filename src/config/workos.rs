@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use url::{Host, Url};
+use shared::http::client::stays_here;
+use url::Url;
 
 use super::{args, parse::Reader, settings::Workos};
 
@@ -30,7 +31,7 @@ fn api_url(reader: &mut Reader, text: &str, plaintext: bool) -> Option<Url> {
     let url: Url = reader.parsed(VARIABLE, text, "must be a URL such as https://api.workos.com")?;
     match url.scheme() {
         "https" if url.has_host() => Some(url),
-        "http" if plaintext || is_here(&url) => Some(url),
+        "http" if plaintext || stays_here(&url) => Some(url),
         "http" => {
             reader.problem(
                 VARIABLE,
@@ -42,15 +43,5 @@ fn api_url(reader: &mut Reader, text: &str, plaintext: bool) -> Option<Url> {
             reader.problem(VARIABLE, "must begin with https://");
             None
         }
-    }
-}
-
-/// Whether what goes there never leaves this machine.
-pub(super) fn is_here(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
     }
 }

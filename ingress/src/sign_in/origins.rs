@@ -8,8 +8,8 @@ use hyper::{
         ACCESS_CONTROL_MAX_AGE, HeaderValue, ORIGIN, VARY,
     },
 };
-use shared::http::{Answer, answer};
-use url::{Host, Origin, Url};
+use shared::http::{Answer, answer, client::stays_here};
+use url::{Origin, Url};
 
 /// Longest redirect URL. It travels in the state, in a cookie-sized world.
 const MAX_REDIRECT: usize = 1024;
@@ -90,13 +90,7 @@ fn no_user(url: &Url) -> bool {
 
 /// Encrypted, or never leaving this machine.
 fn is_safe(url: &Url) -> bool {
-    let here = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    url.scheme() == "https" && url.has_host() || url.scheme() == "http" && here
+    url.scheme() == "https" && url.has_host() || url.scheme() == "http" && stays_here(url)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::ClientConfig;
+use url::{Host, Url};
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -29,6 +30,16 @@ pub fn kept(tls: &ClientConfig) -> Connections {
 /// request went through.
 pub fn single(tls: &ClientConfig) -> Connections {
     builder().pool_max_idle_per_host(0).retry_canceled_requests(false).build(connector(tls))
+}
+
+/// Whether what goes there never leaves this machine, by the address itself: a name but `localhost` may be anywhere.
+pub fn stays_here(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
 }
 
 fn builder() -> Builder {

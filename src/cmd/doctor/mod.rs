@@ -1,6 +1,7 @@
 //! `authpost doctor`: is everything as it must be? One line a fact, and what to do where it is not.
 //!
-//! Takes the options of `authpost serve` and changes nothing: no event is stored, no mail is sent unless one is asked for.
+//! Takes the options of `authpost serve` and changes nothing that counts: no event is stored, no mail is sent unless
+//! one is asked for. What is missing of the data folder or the queues is made, as the service would.
 
 mod finding;
 mod outside;
