@@ -1,7 +1,7 @@
 //! One webhook: read, verify, publish, answer.
 //!
 //! The answer 200 is a promise: the event is stored durably. Everything else makes WorkOS try again. What came in is
-//! never logged, only its size and the ids that parsed.
+//! never logged, only the ids that parsed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,14 +14,17 @@ use hyper::{
 };
 use serde_json::json;
 use shared::{
+    event::QueuedEvent,
     failpoint::{self, Point},
     fault::Fault,
     http::{Answer, Bodies, BodyError, closing, json, problem},
     metrics::labels::{Success, Webhook},
     payload::{Unreadable, VerifiedEvent},
-    webhook::{Rejection, SIGNATURE_HEADER, SignedDelivery},
+    queue, trace,
+    webhook::{AuthenticBody, Rejection, SIGNATURE_HEADER, SignedDelivery},
 };
 use tokio::time::{Instant, timeout};
+use tracing::Instrument as _;
 
 use crate::Front;
 
@@ -73,8 +76,17 @@ pub(crate) async fn accept(front: Arc<Front>, request: Request<Incoming>) -> Ans
         Err(error) => return conclude(&front, Err(Refused::Body(error)), begun),
     };
     let finished = tokio::spawn(async move {
-        let ending = take_in(&front, &head, body).await;
-        conclude(&front, ending, begun)
+        match verify(&front, &head, body) {
+            Ok(authentic) => {
+                let span = trace::webhook(traceparent(&head));
+                let ending = take_in(&front, authentic, traceparent(&head)).instrument(span.clone()).await;
+                let answer = conclude(&front, ending, begun);
+                trace::answered(&span, answer.status().as_u16());
+                answer
+            }
+            // Strangers make no traces.
+            Err(rejection) => conclude(&front, Err(Refused::Signature(rejection)), begun),
+        }
     });
     finished
         .await
@@ -90,30 +102,35 @@ fn conclude(front: &Front, ending: Result<Accepted, Refused>, begun: Instant) ->
     }
 }
 
-async fn take_in(front: &Front, head: &Parts, body: Bytes) -> Result<Accepted, Refused> {
-    let size = body.len();
+fn verify(front: &Front, head: &Parts, body: Bytes) -> Result<AuthenticBody, Rejection> {
     let signature = head.headers.get(SIGNATURE_HEADER).map(HeaderValue::as_bytes);
-    let delivery = SignedDelivery { signature, body, received_at: front.clock.now() };
-    let authentic = delivery.verify(&front.keys).map_err(Refused::Signature)?;
+    SignedDelivery { signature, body, received_at: front.clock.now() }.verify(&front.keys)
+}
+
+fn traceparent(head: &Parts) -> Option<&str> {
+    head.headers.get("traceparent").and_then(|value| value.to_str().ok())
+}
+
+async fn take_in(front: &Front, authentic: AuthenticBody, traceparent: Option<&str>) -> Result<Accepted, Refused> {
     let event = match authentic.read().map_err(Refused::Event)? {
         VerifiedEvent::Mailable(event) => event,
         VerifiedEvent::NotMailed { kind } if kind == PROBE => return Ok(Accepted::Probe),
         VerifiedEvent::NotMailed { kind } => {
-            tracing::debug!(kind, size, "an event that no mail follows from");
+            tracing::debug!(kind, "an event that no mail follows from");
             return Ok(Accepted::NotMailed);
         }
     };
-    let event = event.with_traceparent(head.headers.get("traceparent").and_then(|value| value.to_str().ok()));
-    store(front, &event).await.map_err(Refused::Queue)?;
+    let mut event = event.with_traceparent(traceparent);
+    store(front, &mut event).await.map_err(Refused::Queue)?;
     failpoint::reach(Point::AfterStore);
-    tracing::info!(event_id = %event.event_id, magic_auth_id = %event.object_id, "accepted");
+    tracing::info!(event_id = %event.event_id, magic_auth_id = %event.object_id, trace_id = trace::id(), "accepted");
     Ok(Accepted::Stored)
 }
 
-async fn store(front: &Front, event: &shared::event::QueuedEvent) -> Result<(), Fault> {
+async fn store(front: &Front, event: &mut QueuedEvent) -> Result<(), Fault> {
     let begun = Instant::now();
     let late = |_| Fault::transient(shared::fault::Reason::QueueUnavailable, "the queue did not answer in time");
-    let stored = timeout(PUBLISH, front.publish.publish(event)).await.map_err(late).flatten();
+    let stored = timeout(PUBLISH, queue::hand_on(front.publish.as_ref(), event)).await.map_err(late).flatten();
     let result = if stored.is_ok() { Success::Ok } else { Success::Failed };
     front.metrics.published(result, begun.elapsed());
     stored

@@ -8,7 +8,7 @@
 //!
 //! Pure, no IO: `address`, `clock`, `event`, `fault`, `ids`, `login_code`, `payload`, `retry`, `sign_in`, `webhook`.
 //! Ports with their adapters beside them: `dedupe`, `queue`, `workos`. The kit: `crypto`, `failpoint`, `health`, `http`, `metrics`, `sqlite`,
-//! `tasks`, `telemetry`, `tls`.
+//! `tasks`, `telemetry`, `tls`, `trace`.
 
 pub mod address;
 pub mod clock;
@@ -30,5 +30,6 @@ pub mod sqlite;
 pub mod tasks;
 pub mod telemetry;
 pub mod tls;
+pub mod trace;
 pub mod webhook;
 pub mod workos;

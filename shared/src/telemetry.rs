@@ -1,4 +1,7 @@
-//! Log lines: JSON for machines, plain for people, and nothing from libraries that print what passes through them.
+//! Log lines: JSON for machines, plain for people, and nothing from libraries that print what passes through them. And
+//! traces, if a collector is named.
+
+pub mod export;
 
 use std::{
     io::IsTerminal as _,
@@ -6,9 +9,18 @@ use std::{
     time::Duration,
 };
 
+use rustls::ClientConfig;
 use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{EnvFilter, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, Registry,
+    filter::{FilterExt as _, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
+
+use self::export::{Collector, ExportError, Exporting};
+use crate::trace;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +29,23 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// What listens to lines and spans, whatever it is made of.
+type Layer = Box<dyn tracing_subscriber::Layer<Registry> + Send + Sync>;
+
+/// Why nothing can be written down.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// Levels that cannot be read.
+    #[error("RUST_LOG cannot be read: {0}")]
+    Levels(#[from] tracing_subscriber::filter::ParseError),
+    /// See [`ExportError`].
+    #[error(transparent)]
+    Traces(#[from] ExportError),
+    /// It was started before.
+    #[error("logging was started before")]
+    Twice,
 }
 
 /// Libraries whose finer levels print frames, headers or statements, and so codes and keys. Whatever `RUST_LOG` says,
@@ -30,21 +59,42 @@ const CLAMPED: &[(&str, LevelFilter)] = &[
     ("hyper_rustls", LevelFilter::INFO),
     ("redis", LevelFilter::INFO),
     ("h2", LevelFilter::INFO),
+    ("opentelemetry", LevelFilter::WARN),
+    ("opentelemetry_sdk", LevelFilter::WARN),
+    ("opentelemetry_otlp", LevelFilter::WARN),
+    // Spans, which are no lines.
+    (trace::TARGET, LevelFilter::OFF),
 ];
 
-/// Starts logging to standard error. `levels` is in `RUST_LOG`'s form. `Err` for levels that cannot be read.
-pub fn start(format: LogFormat, levels: &str) -> Result<(), String> {
-    let wanted = EnvFilter::try_new(levels).map_err(|error| error.to_string())?;
+/// Starts logging to standard error. `levels` is in `RUST_LOG`'s form.
+pub fn start(format: LogFormat, levels: &str) -> Result<(), TelemetryError> {
+    install(vec![lines(format, levels)?])
+}
+
+/// The same, and hands spans to a collector. Needs a runtime around it; `version` is ours.
+pub fn start_with_traces(
+    (format, levels): (LogFormat, &str),
+    collector: Collector,
+    version: &'static str,
+    tls: &ClientConfig,
+) -> Result<Exporting, TelemetryError> {
+    let lines = lines(format, levels)?;
+    let (spans, exporting) = export::layer(collector, version, tls)?;
+    install(vec![lines, spans])?;
+    Ok(exporting)
+}
+
+fn install(layers: Vec<Layer>) -> Result<(), TelemetryError> {
+    tracing_subscriber::registry().with(layers).try_init().map_err(|_| TelemetryError::Twice)
+}
+
+fn lines(format: LogFormat, levels: &str) -> Result<Layer, TelemetryError> {
+    let wanted = EnvFilter::try_new(levels)?.and(clamp());
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
-    let started = match format {
-        LogFormat::Text => tracing_subscriber::registry().with(wanted).with(clamp()).with(layer.with_target(false)).try_init(),
-        LogFormat::Json => tracing_subscriber::registry()
-            .with(wanted)
-            .with(clamp())
-            .with(layer.json().flatten_event(true).with_current_span(false).with_span_list(false))
-            .try_init(),
-    };
-    started.map_err(|error| error.to_string())
+    Ok(match format {
+        LogFormat::Text => layer.with_target(false).with_filter(wanted).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).with_filter(wanted).boxed(),
+    })
 }
 
 /// A filter of its own beside the operator's: an event must pass both, so none of its wishes can be more specific.
@@ -83,7 +133,7 @@ mod tests {
 
     #[test]
     fn libraries_that_print_payloads_cannot_be_turned_up() {
-        for (target, _) in CLAMPED {
+        for (target, _) in CLAMPED.iter().filter(|(target, _)| *target != trace::TARGET) {
             for target in [(*target).to_owned(), format!("{target}::deep::inside")] {
                 assert!(!clamp().would_enable(&target, &Level::TRACE) && !clamp().would_enable(&target, &Level::DEBUG), "{target}");
                 assert!(clamp().would_enable(&target, &Level::WARN), "{target}");
@@ -99,6 +149,17 @@ mod tests {
         assert_eq!((seldom.speak(), seldom.speak()), (None, None));
         tokio::time::advance(REPEATED).await;
         assert_eq!((seldom.speak(), seldom.speak()), (Some(2), None));
+    }
+
+    #[test]
+    fn a_span_is_no_line_and_costs_a_look_at_a_flag_when_nobody_exports_it() {
+        assert!(!clamp().would_enable(trace::TARGET, &Level::ERROR));
+        let subscriber = tracing_subscriber::registry().with(vec![lines(LogFormat::Json, "trace").expect("levels")]);
+        tracing::subscriber::with_default(subscriber, || {
+            let span = trace::webhook(Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
+            assert!(span.is_disabled());
+            assert_eq!((trace::traceparent(&span), span.in_scope(trace::id)), (None, None));
+        });
     }
 
     #[test]

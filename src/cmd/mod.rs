@@ -94,7 +94,7 @@ fn print(text: &str) {
 }
 
 fn start_logging(format: LogFormat, levels: &str) -> Result<(), String> {
-    telemetry::start(format, levels).map_err(|why| format!("RUST_LOG cannot be read: {why}"))
+    telemetry::start(format, levels).map_err(|why| why.to_string())
 }
 
 /// Runs a future on a runtime of its own.

@@ -2,10 +2,14 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use shared::clock::SystemClock;
+use shared::{
+    clock::SystemClock,
+    telemetry::{self, export::Exporting},
+    tls,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{block_on, start_logging, wrong_use};
+use super::{block_on, wrong_use};
 use crate::{
     VERSION,
     config::{
@@ -48,14 +52,32 @@ pub(super) fn worker(args: WorkerArgs) -> ExitCode {
 }
 
 fn until_stopped(role: &'static str, process: &Process, starting: impl Future<Output = anyhow::Result<Service>>) -> ExitCode {
-    if let Err(why) = start_logging(process.log, &process.log_levels) {
-        return wrong_use(&why);
-    }
-    descriptors::raise();
     block_on(async {
-        tracing::info!(version = VERSION, role, "starting");
+        let exporting = match start_telemetry(process) {
+            Ok(exporting) => exporting,
+            Err(why) => return Ok(wrong_use(&why)),
+        };
+        descriptors::raise();
+        tracing::info!(version = VERSION, role, traces = exporting.is_some(), "starting");
         let service = starting.await?;
         tracing::info!(admin = %service.admin, "started");
-        Ok(service.run().await)
+        let code = service.run().await;
+        if let Some(exporting) = exporting {
+            exporting.finish().await;
+        }
+        Ok(code)
     })
+}
+
+/// Log lines, and spans if a collector is named.
+fn start_telemetry(process: &Process) -> anyhow::Result<Option<Exporting>> {
+    let Process { log, log_levels, extra_ca, traces, .. } = process;
+    match traces {
+        None => telemetry::start(*log, log_levels).map(|()| None),
+        Some(collector) => {
+            let tls = tls::client(extra_ca.as_deref())?;
+            telemetry::start_with_traces((*log, log_levels), collector.clone(), VERSION, &tls).map(Some)
+        }
+    }
+    .map_err(Into::into)
 }

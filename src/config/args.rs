@@ -25,6 +25,36 @@ pub struct Process {
     pub extra_ca: Option<PathBuf>,
 }
 
+/// Where traces go.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Traces (on when OTEL_EXPORTER_OTLP_ENDPOINT is set)")]
+pub struct Traces {
+    /// OpenTelemetry collector that takes OTLP over HTTP: http://collector:4318; /v1/traces is added
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+    /// Headers that the collector asks for: name=value, with commas between, percent-encoded
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_HEADERS", hide_env_values = true, value_name = "HEADERS")]
+    pub otlp_headers: Option<String>,
+    /// File that holds OTEL_EXPORTER_OTLP_HEADERS
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_HEADERS_FILE", value_name = "FILE")]
+    pub otlp_headers_file: Option<PathBuf>,
+    /// Form of OTLP; there is one
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_PROTOCOL", default_value = "http/protobuf", value_name = "PROTOCOL")]
+    pub otlp_protocol: String,
+    /// What traces call this service (default: authpost)
+    #[arg(long, env = "OTEL_SERVICE_NAME", value_name = "NAME")]
+    pub otel_service_name: Option<String>,
+    /// What else they say of it: name=value, with commas between, percent-encoded
+    #[arg(long, env = "OTEL_RESOURCE_ATTRIBUTES", value_name = "ATTRIBUTES")]
+    pub otel_resource_attributes: Option<String>,
+    /// Which traces are kept: always_on, always_off, traceidratio, or one of them with parentbased_ before it
+    #[arg(long, env = "OTEL_TRACES_SAMPLER", default_value = "parentbased_always_on", value_name = "SAMPLER")]
+    pub otel_traces_sampler: String,
+    /// Share of traces that traceidratio keeps, from 0 to 1
+    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", default_value = "1", value_name = "RATIO")]
+    pub otel_traces_sampler_arg: String,
+}
+
 /// Where events wait and claims are kept.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Engine (RabbitMQ and Redis when both URLs are set, one SQLite file when neither is)")]
@@ -199,6 +229,9 @@ pub struct ServeArgs {
     /// See [`Process`].
     #[command(flatten)]
     pub process: Process,
+    /// See [`Traces`].
+    #[command(flatten)]
+    pub traces: Traces,
 }
 
 /// `authpost ingress`
@@ -219,6 +252,9 @@ pub struct IngressArgs {
     /// See [`Process`].
     #[command(flatten)]
     pub process: Process,
+    /// See [`Traces`].
+    #[command(flatten)]
+    pub traces: Traces,
 }
 
 /// `authpost worker`
@@ -236,6 +272,9 @@ pub struct WorkerArgs {
     /// See [`Process`].
     #[command(flatten)]
     pub process: Process,
+    /// See [`Traces`].
+    #[command(flatten)]
+    pub traces: Traces,
 }
 
 /// Options of commands that look into an installation from outside.

@@ -9,6 +9,7 @@ mod parse;
 mod read;
 pub mod settings;
 mod sign_in;
+mod traces;
 mod workos;
 
 use std::fmt;

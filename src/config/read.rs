@@ -18,7 +18,7 @@ use super::{
     Problems, args,
     parse::Reader,
     settings::{Distributed, Embedded, Engine, Ingress, Process, SignIn, Worker, Workos},
-    sign_in, workos,
+    sign_in, traces, workos,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -32,7 +32,7 @@ pub fn read_serve(args: args::ServeArgs) -> Result<(Ingress, Worker, Engine, Pro
     let ingress = ingress(&mut reader, args.ingress, sign_in);
     let worker = worker(&mut reader, args.worker, workos);
     let engine = engine(&mut reader, args.engine);
-    let process = process(&mut reader, args.process);
+    let process = process(&mut reader, args.process, args.traces);
     let all = ingress.zip(worker).zip(engine).zip(process);
     reader.finish(all.map(|(((ingress, worker), engine), process)| (ingress, worker, engine, process)))
 }
@@ -45,7 +45,7 @@ pub fn read_ingress(args: args::IngressArgs) -> Result<(Ingress, Distributed, Pr
     let sign_in = sign_in::read(&mut reader, args.sign_in, workos.as_ref());
     let ingress = ingress(&mut reader, args.ingress, sign_in);
     let engine = distributed(&mut reader, args.engine);
-    let process = process(&mut reader, args.process);
+    let process = process(&mut reader, args.process, args.traces);
     reader.finish(ingress.zip(engine).zip(process).map(|((ingress, engine), process)| (ingress, engine, process)))
 }
 
@@ -55,7 +55,7 @@ pub fn read_worker(args: args::WorkerArgs) -> Result<(Worker, Distributed, Proce
     let workos = workos::read(&mut reader, args.workos);
     let worker = worker(&mut reader, args.worker, workos);
     let engine = distributed(&mut reader, args.engine);
-    let process = process(&mut reader, args.process);
+    let process = process(&mut reader, args.process, args.traces);
     reader.finish(worker.zip(engine).zip(process).map(|((worker, engine), process)| (worker, engine, process)))
 }
 
@@ -85,13 +85,14 @@ fn extra_ca(reader: &mut Reader, file: Option<PathBuf>) -> Option<Option<Vec<u8>
     reader.note("AUTHPOST_EXTRA_CA", usable).map(|_| Some(pem))
 }
 
-fn process(reader: &mut Reader, args: args::Process) -> Option<Process> {
+fn process(reader: &mut Reader, args: args::Process, traces: args::Traces) -> Option<Process> {
     let args::Process { admin_listen, log, log_levels, grace, extra_ca } = args;
     let admin_listen = reader.parsed("AUTHPOST_ADMIN_LISTEN", &admin_listen, ADDRESS);
     let log = reader.word("AUTHPOST_LOG", &log, &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
     let grace = reader.duration("AUTHPOST_GRACE", &grace, SECOND, Duration::from_secs(600));
     let extra_ca = self::extra_ca(reader, extra_ca);
-    Some(Process { admin_listen: admin_listen?, log: log?, log_levels, grace: grace?, extra_ca: extra_ca? })
+    let traces = traces::read(reader, traces);
+    Some(Process { admin_listen: admin_listen?, log: log?, log_levels, grace: grace?, extra_ca: extra_ca?, traces: traces? })
 }
 
 const ADDRESS: &str = "must be an address and a port such as 127.0.0.1:8080";

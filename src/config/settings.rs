@@ -6,7 +6,7 @@ use ingress::sign_in::Rules;
 use secrecy::SecretString;
 use shared::{
     dedupe::{Terms, outage::WhenAway},
-    telemetry::LogFormat,
+    telemetry::{LogFormat, export::Collector},
     webhook::WebhookKeys,
     workos,
 };
@@ -32,6 +32,8 @@ pub struct Process {
     pub grace: Duration,
     /// PEM of one more authority.
     pub extra_ca: Option<Vec<u8>>,
+    /// Where traces go, if they go anywhere.
+    pub traces: Option<Collector>,
 }
 
 /// One SQLite file, one machine.

@@ -41,6 +41,46 @@ fn no_secret_is_in_what_the_settings_print() {
 }
 
 #[test]
+fn traces_are_off_without_an_endpoint_whatever_else_is_set() {
+    let others = ["--otlp-protocol=grpc", "--otlp-headers=hush", "--otel-traces-sampler=sometimes"];
+    for endpoint in [&[][..], &["--otlp-endpoint="]] {
+        let (.., process) = read(&[&others, endpoint].concat()).expect("not looked at");
+        assert!(process.traces.is_none());
+    }
+}
+
+#[test]
+fn a_collector_is_named_as_opentelemetry_does() {
+    let options = [
+        "--otlp-endpoint=https://collector.example/base/",
+        "--otlp-headers=authorization=Bearer%20hush, x-scope = a",
+        "--otel-resource-attributes=service.name=mailer,deployment.environment.name=the%20test",
+        "--otel-traces-sampler=parentbased_traceidratio",
+        "--otel-traces-sampler-arg=0.25",
+    ];
+    let (.., process) = read(&options).expect("complete");
+    assert!(!format!("{process:?}").contains("hush"));
+    let traces = process.traces.expect("on");
+    assert_eq!(traces.endpoint.as_str(), "https://collector.example/base/v1/traces");
+    let headers: Vec<_> = traces.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes(), value.is_sensitive())).collect();
+    assert_eq!(headers, [("authorization", &b"Bearer hush"[..], true), ("x-scope", b"a", true)]);
+    let said = |name: &str| traces.resource.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect::<Vec<_>>();
+    assert_eq!((said("service.name"), said("deployment.environment.name")), (vec!["mailer"], vec!["the test"]));
+    assert_eq!(format!("{:?}", traces.sampler), "ParentBased(TraceIdRatioBased(0.25))");
+    let named = [&options[..], &["--otel-service-name=codes"]].concat();
+    let resource = read(&named).expect("complete").3.traces.expect("on").resource;
+    assert!(resource.contains(&("service.name".to_owned(), "codes".to_owned())), "{resource:?}");
+    for wrong in [
+        &["--otlp-endpoint=http://u:p@h"][..],
+        &["--otlp-endpoint=http://h", "--otlp-headers=a b=c"],
+        &["--otlp-endpoint=http://h", "--otlp-protocol=grpc"],
+        &["--otlp-endpoint=http://h", "--otel-traces-sampler=traceidratio", "--otel-traces-sampler-arg=2"],
+    ] {
+        assert!(read(wrong).is_err(), "{wrong:?}");
+    }
+}
+
+#[test]
 fn one_engine_url_alone_is_told() {
     let error = read(&["--amqp-url=amqp://h"]).expect_err("refused");
     assert!(error.contains("REDIS_URL is not set although AMQP_URL is"), "{error}");

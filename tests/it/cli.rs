@@ -73,6 +73,7 @@ fn help_shows_no_value_of_a_secret() {
         ("SMTP_URL", "smtps://u:hush@h"),
         ("AMQP_URL", "amqp://u:hush@h"),
         ("WORKOS_WEBHOOK_SECRET", "hush"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hush"),
     ];
     let help = text(&run(&["serve", "--help"], &secrets).stdout);
     assert!(!help.contains("hush"), "{help}");
@@ -90,6 +91,11 @@ fn everything_that_is_wrong_is_said_at_once_without_a_secret() {
         ("AUTHPOST_CONCURRENCY", "0"),
         ("AUTHPOST_DEDUPE_TTL", "soon"),
         ("AUTHPOST_LISTEN", "everywhere"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "hush"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "prod"),
+        ("OTEL_TRACES_SAMPLER", "sometimes"),
     ];
     let output = run(&["serve"], &env);
     assert_eq!(output.status.code(), Some(2));

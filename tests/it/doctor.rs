@@ -6,6 +6,7 @@ use crate::{
     crash::World,
     harness::{
         app::fresh_prefix,
+        collector::Collector,
         program::{Program, Said, beside, lasting_listener},
         queues::delete_queues,
         services::Services,
@@ -54,6 +55,21 @@ async fn embedded() {
     let world = World::new().await;
     let env = world.env();
     all_is_well(&world, &env).await.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_is_asked_whether_it_takes_traces() {
+    let (world, collector) = (World::new().await, Collector::start().await);
+    let env: Env = world.env().into_iter().chain(collector.env()).collect();
+    let (well, said) = examine(&env, &[]).await;
+    assert!(well && said.contains("the collector takes them"), "{said}");
+    for (name, value, says) in [
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hush", "the collector refuses us: check OTEL_EXPORTER_OTLP_HEADERS"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1", "the collector does not answer: check OTEL_EXPORTER_OTLP_ENDPOINT"),
+    ] {
+        let (well, said) = examine(&with(&env, name, value), &[]).await;
+        assert!(!well && said.contains(says) && !said.contains("hush"), "{name}: {said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

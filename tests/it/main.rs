@@ -34,6 +34,7 @@ mod shutdown;
 mod sign_in;
 mod storage;
 mod tidy;
+mod traced;
 mod victims;
 mod watched;
 mod why;

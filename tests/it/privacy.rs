@@ -17,6 +17,7 @@ use crate::{
     crash::World,
     harness::{
         app::{API_KEY, SECRET, free_port, fresh_prefix},
+        collector::Collector,
         eventually, in_time,
         program::Program,
         queues::{self, delete_queues},
@@ -75,8 +76,18 @@ async fn every_outcome(world: &World, program: &Program, resting: impl AsyncFnOn
     raw_http::send(program.public.expect("a front"), forged).await;
     let codes = [&sent, &refused, &retried, &ambiguous, &unmailable, &late].map(|made| made.code.clone());
     let plain = format!("\0relay-user\0{PASSWORD}");
-    let words =
-        [API_KEY, SECRET, PASSWORD, "secretly@", "alice.secretly", "eve@evil", "guest:guest", "and works once", "multipart/alternative"];
+    let words = [
+        API_KEY,
+        SECRET,
+        PASSWORD,
+        "secretly@",
+        "alice.secretly",
+        "eve@evil",
+        "guest:guest",
+        "and works once",
+        "multipart/alternative",
+        "c0llector",
+    ];
     let secrets = codes.into_iter().chain(words.map(str::to_owned)).chain([base64(plain.as_bytes())]).collect();
     (sent, secrets)
 }
@@ -104,8 +115,10 @@ fn nobody_finds(secrets: &[String], places: &[(&str, &String)]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn at_trace_with_every_outcome() {
     let mut world = World::new().await;
+    let collector = Collector::start().await;
     let mut env = world.env();
     env.extend(behind_tls(&mut world).await);
+    env.extend(collector.env());
     let program = Program::start("serve", &env, &world.log()).await;
     let (sent, secrets) = every_outcome(&world, &program, async || {}).await;
     let (log, metrics) = log_and_metrics(&world, program, &sent).await;
@@ -114,7 +127,7 @@ async fn at_trace_with_every_outcome() {
         kept.push_str(&String::from_utf8_lossy(&std::fs::read(file.expect("a file").path()).expect("readable")));
     }
     assert!(kept.contains("recipient_refused"), "the dead letters are not in the file");
-    nobody_finds(&secrets, &[("log", &log), ("metrics", &metrics), ("database", &kept)]);
+    nobody_finds(&secrets, &[("log", &log), ("metrics", &metrics), ("database", &kept), ("spans", &collector.everything())]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,6 +137,8 @@ async fn at_trace_with_every_outcome_on_a_broker() {
     let (services, prefix) = (Services::shared(), fresh_prefix());
     let mut env = world.on_brokers(services, &prefix);
     env.extend(behind_tls(&mut world).await);
+    let collector = Collector::start().await;
+    env.extend(collector.env());
     let program = Program::start("serve", &env, &world.log()).await;
     let names = Names::new(&prefix, 1);
     let mut queued = String::new();
@@ -137,7 +152,9 @@ async fn at_trace_with_every_outcome_on_a_broker() {
     let claims = everything_in_redis(&prefix).await;
     assert!(claims.contains("done"), "{claims}");
     let (log, metrics) = log_and_metrics(&world, program, &sent).await;
-    let places = [("log", &log), ("metrics", &metrics), ("retry queue", &queued), ("dead letters", &dead), ("claims", &claims)];
+    let spans = collector.everything();
+    let places =
+        [("log", &log), ("metrics", &metrics), ("retry queue", &queued), ("dead letters", &dead), ("claims", &claims), ("spans", &spans)];
     nobody_finds(&secrets, &places);
     delete_queues(services.amqp_url(), &prefix).await;
 }

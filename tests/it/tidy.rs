@@ -93,7 +93,7 @@ fn the_roles_do_not_know_each_other() {
 pub fn variables(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'));
     let ours = |word: &&str| {
-        ["AUTHPOST_", "WORKOS_", "AMQP_", "REDIS_", "SMTP_", "MAIL_"]
+        ["AUTHPOST_", "WORKOS_", "AMQP_", "REDIS_", "SMTP_", "MAIL_", "OTEL_"]
             .iter()
             .any(|prefix| word.starts_with(prefix) && word.len() > prefix.len())
     };

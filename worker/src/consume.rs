@@ -11,12 +11,14 @@ use shared::{
     event::QueuedEvent,
     fault::{Fault, Reason},
     queue::{Consume, Delivery},
+    trace,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::interval,
 };
+use tracing::Instrument as _;
 
 use crate::{Back, outcome::Outcome, process::process};
 
@@ -25,12 +27,13 @@ const PULSE: Duration = Duration::from_secs(5);
 
 /// Takes deliveries until the stop, then waits for those in hand. A delivery cut off later is handed out again.
 pub async fn run(back: Arc<Back>, mut queue: Box<dyn Consume>) {
-    let permits = Arc::new(Semaphore::new(back.manner.concurrency));
+    let (permits, system) = (Arc::new(Semaphore::new(back.manner.concurrency)), queue.system());
     let mut working = JoinSet::new();
     while let Some((permit, delivery)) = next(&back, &permits, queue.as_mut(), &mut working).await {
         let back = Arc::clone(&back);
         working.spawn(async move {
-            handle(&back, delivery).await;
+            let span = trace::attempt(system, delivery.event.as_ref().ok(), delivery.attempt);
+            handle(&back, delivery).instrument(span).await;
             drop(permit);
         });
     }
@@ -114,7 +117,8 @@ fn suspect_or_trust(back: &Back, outcome: &Outcome) {
 async fn settle(back: &Back, delivery: Delivery, outcome: Outcome) {
     let attempt = delivery.attempt;
     let event = delivery.event.as_ref().ok().cloned();
-    let settled = delivery.settle(outcome.verdict()).await;
+    let settled = trace::within(&trace::step("settle"), delivery.settle(outcome.verdict())).await;
+    note(&outcome);
     log(back, event.as_ref(), attempt, &outcome);
     match settled {
         Ok(()) => {
@@ -132,20 +136,33 @@ async fn settle(back: &Back, delivery: Delivery, outcome: Outcome) {
     }
 }
 
+/// What the attempt's span says of its end.
+fn note(outcome: &Outcome) {
+    let (span, (ending, reason)) = (tracing::Span::current(), outcome.labels());
+    span.record("authpost.outcome", ending.label());
+    match outcome {
+        Outcome::Sent { .. } | Outcome::Duplicate => {}
+        Outcome::Expired { .. } | Outcome::Retry { .. } | Outcome::Dead { .. } => trace::failed(&span, reason.label()),
+    }
+}
+
 /// One line an outcome.
 fn log(back: &Back, event: Option<&QueuedEvent>, attempt: u32, outcome: &Outcome) {
     let event_id = event.map_or("unknown", |event| event.event_id.as_str());
     // As a number: wider integers would be logged as text.
     let age_ms = event.map(|event| back.clock.now().as_millisecond() - event.created_at.as_millisecond());
     let (ending, reason) = outcome.labels();
-    let ending = ending.label();
+    let (ending, trace_id) = (ending.label(), trace::id());
     match outcome {
-        Outcome::Sent { receipt } => tracing::info!(event_id, outcome = ending, attempt, age_ms, receipt, "done"),
-        Outcome::Duplicate => tracing::info!(event_id, outcome = ending, attempt, age_ms, "done"),
-        Outcome::Expired { .. } => tracing::warn!(event_id, outcome = ending, attempt, age_ms, %reason, "done"),
+        Outcome::Sent { receipt } => tracing::info!(event_id, outcome = ending, attempt, age_ms, receipt, trace_id, "done"),
+        Outcome::Duplicate => tracing::info!(event_id, outcome = ending, attempt, age_ms, trace_id, "done"),
+        Outcome::Expired { .. } => tracing::warn!(event_id, outcome = ending, attempt, age_ms, %reason, trace_id, "done"),
         Outcome::Retry { stage, fault, .. } => {
-            tracing::warn!(event_id, outcome = ending, attempt, age_ms, %reason, detail = %fault.detail, after = stage.label(), "will be tried again");
+            let after = stage.label();
+            tracing::warn!(event_id, outcome = ending, attempt, age_ms, %reason, detail = %fault.detail, after, trace_id, "will be tried again");
         }
-        Outcome::Dead { fault } => tracing::error!(event_id, outcome = ending, attempt, age_ms, %reason, detail = %fault.detail, "done"),
+        Outcome::Dead { fault } => {
+            tracing::error!(event_id, outcome = ending, attempt, age_ms, %reason, detail = %fault.detail, trace_id, "done");
+        }
     }
 }

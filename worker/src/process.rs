@@ -13,6 +13,7 @@ use shared::{
     fault::{Fault, Reason},
     metrics::labels::{ClaimResult, ClaimStep, Success},
     retry::Policy,
+    trace,
 };
 use tokio::time::{Instant, sleep};
 
@@ -236,9 +237,9 @@ fn note(given_back: Result<(), Fault>) {
     }
 }
 
-async fn timed<T, E>(back: &Back, step: ClaimStep, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+async fn timed<T, E: trace::Failure>(back: &Back, step: ClaimStep, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let begun = Instant::now();
-    let result = call.await;
+    let result = trace::within(&trace::step(step.label()), call).await;
     let success = if result.is_ok() { Success::Ok } else { Success::Failed };
     back.metrics.dedupe(step, success, begun.elapsed());
     result

@@ -12,7 +12,7 @@ use shared::{
     event::QueuedEvent,
     fault::Fault,
     metrics::{Metrics, labels::Reconciled},
-    queue::Publish,
+    queue::{self, Publish},
     workos::events::Events,
 };
 use tokio::time::interval;
@@ -126,7 +126,7 @@ impl Reconciler {
             return Ok(Reconciled::Known);
         }
         // Only what is in the queue has been fed: what fails here is fed by the next look.
-        self.publish.publish(event).await?;
+        queue::hand_on(self.publish.as_ref(), &mut event.clone()).await?;
         self.once.spend(&fed, FED_KEPT).await?;
         tracing::info!(event_id = %event.event_id, magic_auth_id = %event.object_id, "fed");
         Ok(Reconciled::Fed)

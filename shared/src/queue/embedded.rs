@@ -34,6 +34,9 @@ const DEAD_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 /// Longest wait between two looks at the queue when nothing is known to fall due.
 const LONGEST_NAP: Duration = Duration::from_secs(1);
 
+/// What kind of queue this is.
+const SYSTEM: &str = "sqlite";
+
 /// One queue, shared by both roles of one process.
 #[derive(Clone)]
 pub struct EmbeddedQueue(Arc<Inner>);
@@ -99,6 +102,10 @@ impl Publish for EmbeddedQueue {
 
     fn ready(&self) -> Result<(), Cow<'static, str>> {
         self.state()
+    }
+
+    fn system(&self) -> &'static str {
+        SYSTEM
     }
 }
 
@@ -174,6 +181,10 @@ impl Consume for EmbeddedConsumer {
     /// Nobody else could take them: they are free again at the next start.
     async fn give_back(&mut self) {
         self.taken.clear();
+    }
+
+    fn system(&self) -> &'static str {
+        SYSTEM
     }
 }
 

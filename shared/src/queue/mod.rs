@@ -16,6 +16,7 @@ use crate::{
     event::{QueuedEvent, Undecodable},
     fault::{Fault, Reason},
     retry::Stage,
+    trace,
 };
 
 /// How long an event stands in line as a fresh one. Longer, and newer ones are taken first: when more codes come than can
@@ -37,6 +38,19 @@ pub trait Publish: Send + Sync {
 
     /// `Err` with the reason while publishing cannot work.
     fn ready(&self) -> Result<(), Cow<'static, str>>;
+
+    /// What kind of queue it is, for a trace (OpenTelemetry's `messaging.system`).
+    fn system(&self) -> &'static str;
+}
+
+/// Publishes an event as a step of the trace we are in; whoever takes it goes on from there.
+pub async fn hand_on(queue: &dyn Publish, event: &mut QueuedEvent) -> Result<(), Fault> {
+    let span = trace::publish(queue.system(), &event.event_id);
+    // Without a trace of ours, the sender's passes through.
+    if let Some(ours) = trace::traceparent(&span) {
+        event.traceparent = Some(ours);
+    }
+    trace::within(&span, queue.publish(event)).await
 }
 
 /// The back's side: one delivery at a time, each to be settled.
@@ -49,6 +63,9 @@ pub trait Consume: Send {
     /// Before a stop: takes no more, and gives back what was fetched ahead and not handed out, so that another replica
     /// has it now and not when this process has finished what it works on.
     async fn give_back(&mut self);
+
+    /// See [`Publish::system`].
+    fn system(&self) -> &'static str;
 }
 
 /// What waits where. For the account `accepted = sent + duplicate + expired + dead + waiting`.

@@ -18,6 +18,7 @@ use hyper::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use rustls::ClientConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::{Instant, timeout};
+use tracing::Span;
 
 pub use self::clock::WorkosClock;
 use self::{api::Api, gate::Gate};
@@ -27,6 +28,7 @@ use crate::{
     ids::MagicAuthId,
     login_code::LoginCode,
     metrics::{Metrics, labels::WorkosResult},
+    trace::{self, Server},
 };
 
 /// Where a login code comes from.
@@ -71,6 +73,7 @@ pub struct Workos {
     authorization: HeaderValue,
     timeout: Duration,
     gate: Gate,
+    server: Server,
     clock: Arc<WorkosClock>,
     metrics: Arc<Metrics>,
 }
@@ -80,10 +83,11 @@ impl Workos {
     pub fn new(settings: Settings, tls: &ClientConfig, clock: Arc<WorkosClock>, metrics: Arc<Metrics>) -> Result<Self, SettingsError> {
         let Settings { base_url, api_key, timeout, rate } = settings;
         let authorization = bearer(&api_key)?;
-        Ok(Self { api: Api::new(&base_url, tls), authorization, timeout, gate: Gate::new(rate), clock, metrics })
+        let (api, server) = (Api::new(&base_url, tls), Server::of(&base_url));
+        Ok(Self { api, authorization, timeout, gate: Gate::new(rate), server, clock, metrics })
     }
 
-    async fn read(&self, id: &MagicAuthId) -> Result<LoginCode, Fault> {
+    async fn read(&self, id: &MagicAuthId, span: &Span) -> Result<LoginCode, Fault> {
         // The id's alphabet needs no escaping.
         let path = format!("/user_management/magic_auth/{id}");
         let response = self.api.get(&path, |request| request.header(AUTHORIZATION, self.authorization.clone())).await?;
@@ -91,6 +95,7 @@ impl Workos {
             self.clock.compare(date);
         }
         let status = response.status();
+        span.record("http.response.status_code", status.as_u16());
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| answer::retry_after(value, self.clock.now()));
         if let Some(fault) = answer::refusal(status, retry_after) {
             if fault.reason == Reason::WorkosRateLimited {
@@ -106,8 +111,10 @@ impl Workos {
 impl CodeSource for Workos {
     async fn login_code(&self, id: &MagicAuthId) -> Result<LoginCode, Fault> {
         self.gate.enter(LONGEST_WAIT_AT_GATE).await?;
-        let begun = Instant::now();
-        let result = timeout(self.timeout, self.read(id)).await.unwrap_or_else(|_| Err(answer::unreachable("no answer in time")));
+        let (begun, span) = (Instant::now(), trace::read_code(&self.server, id));
+        let answered =
+            async { timeout(self.timeout, self.read(id, &span)).await.unwrap_or_else(|_| Err(answer::unreachable("no answer in time"))) };
+        let result = trace::within(&span, answered).await;
         self.metrics.workos(outcome(&result), begun.elapsed());
         result
     }

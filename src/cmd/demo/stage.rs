@@ -165,8 +165,14 @@ fn settings(
         reconcile: false,
     };
     let engine = Engine::Embedded(Embedded { data_dir: folder.path().to_owned(), queue_max: 10_000 });
-    let process =
-        Process { admin_listen: anywhere, log: LogFormat::Text, log_levels: String::new(), grace: Duration::from_secs(5), extra_ca: None };
+    let process = Process {
+        admin_listen: anywhere,
+        log: LogFormat::Text,
+        log_levels: String::new(),
+        grace: Duration::from_secs(5),
+        extra_ca: None,
+        traces: None,
+    };
     Ok((ingress, worker, engine, process))
 }
 

@@ -80,6 +80,9 @@ async fn examine(
     }
     tell(outside::workos(&worker, &process, &around).await?);
     tell(outside::relay(&worker, &process, &around, mail_to).await?);
+    if let Some(collector) = &process.traces {
+        tell(outside::collector(collector, &process).await?);
+    }
     if let Some(url) = webhook_url {
         tell(outside::webhook(&ingress.keys, &process, &url).await?);
     }

@@ -14,6 +14,7 @@ use shared::{
     http::client,
     ids::{EventId, MagicAuthId},
     login_code::{Code, LoginCode},
+    telemetry::export::Collector,
     tls,
     webhook::{SIGNATURE_HEADER, WebhookKeys},
     workos::{self, CodeSource as _, WorkosClock},
@@ -121,33 +122,59 @@ pub(super) async fn webhook(keys: &WebhookKeys, process: &Process, url: &Url) ->
         .header(CONTENT_TYPE, "application/json")
         .header(SIGNATURE_HEADER, signature)
         .body(Full::new(Bytes::from(body)))?;
+    Ok(vec![match answer(process, request).await {
+        Ok((200, body)) if body.windows(7).any(|part| part == b"ignored") => {
+            Finding::good(SUBJECT, "a signed probe arrived and was recognised")
+        }
+        Ok((401, _)) => Finding::wrong(
+            SUBJECT,
+            "the probe's signature was refused there",
+            "WORKOS_WEBHOOK_SECRET differs between here and there, or a clock is wrong",
+        ),
+        Ok((404 | 405, _)) => {
+            Finding::wrong(SUBJECT, "there is no webhook at that address", "it ends in /v1/workos_webhook/; check the proxy's paths")
+        }
+        Ok((status, _)) => Finding::wrong(
+            SUBJECT,
+            format!("the probe was answered {status}"),
+            "check the proxy in front, and whether the service is ready",
+        ),
+        Err(_) => Finding::wrong(
+            SUBJECT,
+            "nothing answers at that address",
+            "check DNS, the certificate, the firewall and the proxy: WorkOS cannot reach it either",
+        ),
+    }])
+}
+
+/// Status and body of the answer to a request, in time.
+async fn answer(process: &Process, request: Request<Full<Bytes>>) -> anyhow::Result<(u16, Bytes)> {
     let answered = async {
         let response = client::single(&*tls::client(process.extra_ca.as_deref())?).request(request).await?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(|_| anyhow::anyhow!("the answer broke off"))?;
         anyhow::Ok((status, body.to_bytes()))
     };
-    Ok(vec![match tokio::time::timeout(PATIENCE, answered).await {
-        Ok(Ok((200, body))) if body.windows(7).any(|part| part == b"ignored") => {
-            Finding::good(SUBJECT, "a signed probe arrived and was recognised")
-        }
-        Ok(Ok((401, _))) => Finding::wrong(
+    tokio::time::timeout(PATIENCE, answered).await?
+}
+
+/// The collector, by a batch without a span.
+pub(super) async fn collector(collector: &Collector, process: &Process) -> anyhow::Result<Vec<Finding>> {
+    const SUBJECT: &str = "traces";
+    let mut request = Request::post(collector.endpoint.as_str()).header(CONTENT_TYPE, "application/x-protobuf").body(Full::default())?;
+    request.headers_mut().extend(collector.headers.iter().cloned());
+    Ok(vec![match answer(process, request).await {
+        Ok((200..=299, _)) => Finding::good(SUBJECT, "the collector takes them"),
+        Ok((401 | 403, _)) => Finding::wrong(SUBJECT, "the collector refuses us", "check OTEL_EXPORTER_OTLP_HEADERS"),
+        Ok((status, _)) => Finding::wrong(
             SUBJECT,
-            "the probe's signature was refused there",
-            "WORKOS_WEBHOOK_SECRET differs between here and there, or a clock is wrong",
+            format!("the collector answered {status}"),
+            "check OTEL_EXPORTER_OTLP_ENDPOINT: it is the base of the collector's OTLP over HTTP",
         ),
-        Ok(Ok((404 | 405, _))) => {
-            Finding::wrong(SUBJECT, "there is no webhook at that address", "it ends in /v1/workos_webhook/; check the proxy's paths")
-        }
-        Ok(Ok((status, _))) => Finding::wrong(
+        Err(_) => Finding::wrong(
             SUBJECT,
-            format!("the probe was answered {status}"),
-            "check the proxy in front, and whether the service is ready",
-        ),
-        Ok(Err(_)) | Err(_) => Finding::wrong(
-            SUBJECT,
-            "nothing answers at that address",
-            "check DNS, the certificate, the firewall and the proxy: WorkOS cannot reach it either",
+            "the collector does not answer",
+            "check OTEL_EXPORTER_OTLP_ENDPOINT: OTLP over HTTP, often port 4318; mails go out meanwhile",
         ),
     }])
 }

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod app;
+pub mod collector;
 pub mod load;
 pub mod networks;
 pub mod program;

@@ -39,7 +39,7 @@ pub fn ingress() -> Ingress {
 
 pub fn process() -> Process {
     let admin_listen = (Ipv4Addr::LOCALHOST, 0).into();
-    Process { admin_listen, log: LogFormat::Text, log_levels: String::new(), grace: Duration::from_secs(20), extra_ca: None }
+    Process { admin_listen, log: LogFormat::Text, log_levels: String::new(), grace: Duration::from_secs(20), extra_ca: None, traces: None }
 }
 
 /// Settings with short timeouts, so that a stalled dependency costs a test a second or two, and long enough that a busy

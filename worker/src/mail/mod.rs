@@ -8,7 +8,11 @@ use std::{borrow::Cow, fmt};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use shared::{address::EmailAddress, fault::Fault};
+use shared::{
+    address::EmailAddress,
+    fault::{Fault, Reason},
+    trace,
+};
 use zeroize::Zeroizing;
 
 /// A finished mail: who, and which bytes. Made only by [`render::Templates::login_code`], from a code that was alive.
@@ -57,6 +61,15 @@ pub enum SendError {
     NotSent(Fault),
     /// The relay had the whole mail and did not answer.
     Ambiguous(Cow<'static, str>),
+}
+
+impl trace::Failure for SendError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::NotSent(fault) => fault.reason,
+            Self::Ambiguous(_) => Reason::Ambiguous,
+        }
+    }
 }
 
 /// Where mails go.

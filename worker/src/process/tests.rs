@@ -232,6 +232,9 @@ impl Consume for One {
         }
     }
     async fn give_back(&mut self) {}
+    fn system(&self) -> &'static str {
+        "test"
+    }
 }
 
 /// Tells what a delivery was settled with.

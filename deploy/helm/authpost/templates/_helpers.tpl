@@ -44,6 +44,9 @@ WORKOS_API_KEY_FILE: workos-api-key
 {{- if eq .role "worker" }}
 SMTP_URL_FILE: smtp-url
 {{- end }}
+{{- if and .root.Values.traces.endpoint .root.Values.traces.headers }}
+OTEL_EXPORTER_OTLP_HEADERS_FILE: otlp-headers
+{{- end }}
 {{- end -}}
 
 {{- define "authpost.pod" -}}
@@ -84,6 +87,9 @@ spec:
         {{- with $root.Values.signIn.baseUrl }}
         - { name: WORKOS_SIGNIN_BASE_URL, value: {{ . | quote }} }
         {{- end }}
+        {{- end }}
+        {{- with $root.Values.traces.endpoint }}
+        - { name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }} }
         {{- end }}
         {{- range $variable, $value := merge (dict) $own.env $root.Values.env }}
         - { name: {{ $variable }}, value: {{ $value | toString | quote }} }

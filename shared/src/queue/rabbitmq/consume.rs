@@ -180,6 +180,10 @@ impl Consume for RabbitConsumer {
             tracing::debug!("what was fetched ahead goes back when the connection closes");
         }
     }
+
+    fn system(&self) -> &'static str {
+        super::SYSTEM
+    }
 }
 
 /// Cancels the consumers and requeues what they had buffered. The session stays: what is in hand is acknowledged on it.

@@ -22,6 +22,8 @@ use lapin::types::AMQPValue;
 
 use crate::fault::{Fault, Reason};
 
+/// What kind of queue this is.
+const SYSTEM: &str = "rabbitmq";
 /// Header: which attempt a delivery is.
 const ATTEMPT: &str = "x-authpost-attempt";
 /// Header: why the last attempt failed, or why the message is a dead letter.

@@ -135,4 +135,8 @@ impl Publish for RabbitPublisher {
     fn ready(&self) -> Result<(), Cow<'static, str>> {
         self.link.state().ready()
     }
+
+    fn system(&self) -> &'static str {
+        super::SYSTEM
+    }
 }

@@ -17,6 +17,7 @@ use deadpool::managed::{self, Metrics as Use, Pool, RecycleError, RecycleResult}
 use shared::{
     fault::Fault,
     metrics::{Metrics, labels::Success},
+    trace::{self, Server},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -71,6 +72,7 @@ impl managed::Manager for Opener {
 /// The relay, through a pool.
 pub struct SmtpMailer {
     pool: Pool<Opener>,
+    server: Arc<Server>,
     metrics: Arc<Metrics>,
     state: Arc<std::sync::Mutex<Reachability>>,
 }
@@ -85,9 +87,10 @@ struct Reachability {
 impl SmtpMailer {
     /// At most `connections` to the relay; they are opened when first needed.
     pub fn new(settings: SmtpSettings, connections: usize, metrics: Arc<Metrics>) -> Result<Self, SettingsError> {
+        let server = Arc::new(Server { host: settings.host.clone(), port: settings.port });
         let opener = Opener { settings: Arc::new(settings), metrics: Arc::clone(&metrics) };
         let pool = Pool::builder(opener).max_size(connections.max(1)).build().map_err(|_| SettingsError::Pool)?;
-        Ok(Self { pool, metrics, state: Arc::default() })
+        Ok(Self { pool, server, metrics, state: Arc::default() })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, Reachability> {
@@ -118,8 +121,11 @@ async fn check_out(pool: &Pool<Opener>) -> Result<managed::Object<Opener>, Fault
 impl Mailer for SmtpMailer {
     async fn connect(&self) -> Result<Box<dyn Relay>, Fault> {
         let begun = Instant::now();
-        match self.checked_out().await {
-            Ok(connection) => Ok(Box::new(Line { connection, pool: self.pool.clone(), metrics: Arc::clone(&self.metrics), begun })),
+        match trace::within(&trace::relay("SMTP connect", &self.server), self.checked_out()).await {
+            Ok(connection) => {
+                let (server, metrics) = (Arc::clone(&self.server), Arc::clone(&self.metrics));
+                Ok(Box::new(Line { connection, pool: self.pool.clone(), server, metrics, begun }))
+            }
             Err(fault) => {
                 self.metrics.smtp(result_label(Err(&SendError::NotSent(fault.clone()))), begun.elapsed());
                 Err(fault)
@@ -149,13 +155,25 @@ impl Mailer for SmtpMailer {
 struct Line {
     connection: managed::Object<Opener>,
     pool: Pool<Opener>,
+    server: Arc<Server>,
     metrics: Arc<Metrics>,
     begun: Instant,
 }
 
 #[async_trait]
 impl Relay for Line {
-    async fn send(mut self: Box<Self>, mail: &Mail) -> Result<Accepted, SendError> {
+    async fn send(self: Box<Self>, mail: &Mail) -> Result<Accepted, SendError> {
+        let span = trace::relay("SMTP mail", &self.server);
+        let sent = trace::within(&span, self.transact(mail)).await;
+        if let Ok(accepted) = &sent {
+            span.record("authpost.relay.receipt", &accepted.receipt);
+        }
+        sent
+    }
+}
+
+impl Line {
+    async fn transact(mut self: Box<Self>, mail: &Mail) -> Result<Accepted, SendError> {
         let mut result = self.connection.transact(mail).await;
         if let Err(failure) = &result
             && failure.stage == Stage::Untouched

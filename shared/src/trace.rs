@@ -1,0 +1,218 @@
+//! What a trace consists of: one from the verified webhook to the relay's answer, on through queue and retries.
+//!
+//! Spans are `tracing`'s, under a target that no log line has. Unless [`crate::telemetry`] exports them nobody listens to
+//! that target, and a span is one look at a flag. Names and attributes are OpenTelemetry's
+//! (<https://opentelemetry.io/docs/specs/semconv/>), those of our own begin with `authpost.`. They hold ids, numbers and
+//! words of ours: no code, no address, no text of others.
+
+use opentelemetry::{
+    Context,
+    propagation::{Extractor, TextMapPropagator as _},
+    trace::TraceContextExt as _,
+};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use tracing::{Instrument as _, Span, field::Empty, info_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+use crate::{
+    event::QueuedEvent,
+    fault::{Fault, Reason},
+    ids::{EventId, MagicAuthId},
+};
+
+/// The target of every span, and of nothing else.
+pub const TARGET: &str = "authpost::trace";
+
+/// Where a request goes: OpenTelemetry's `server.address` and `server.port`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Host name or address.
+    pub host: String,
+    /// Port; 0 when it is not known.
+    pub port: u16,
+}
+
+impl Server {
+    /// The one a URL names.
+    pub fn of(url: &url::Url) -> Self {
+        Self { host: url.host_str().unwrap_or_default().to_owned(), port: url.port_or_known_default().unwrap_or_default() }
+    }
+}
+
+/// A webhook whose signature is good, until it is answered. Continues the sender's trace if it sent one.
+pub fn webhook(traceparent: Option<&str>) -> Span {
+    let span = info_span!(
+        target: TARGET,
+        parent: None,
+        "POST /v1/workos_webhook/",
+        otel.kind = "server",
+        otel.status_code = Empty,
+        url.scheme = "http",
+        url.path = "/v1/workos_webhook/",
+        http.route = "/v1/workos_webhook/",
+        http.request.method = "POST",
+        http.response.status_code = Empty,
+    );
+    continue_from(&span, traceparent);
+    span
+}
+
+/// Notes how a webhook was answered.
+pub fn answered(webhook: &Span, status: u16) {
+    webhook.record("http.response.status_code", status);
+    // That a sender is wrong is no failure of the server's (semantic conventions, HTTP server).
+    if status >= 500 {
+        webhook.record("otel.status_code", "ERROR");
+    }
+}
+
+/// An event on its way into a queue of this kind (`messaging.system`).
+pub fn publish(system: &'static str, id: &EventId) -> Span {
+    info_span!(
+        target: TARGET,
+        "publish",
+        otel.kind = "producer",
+        otel.status_code = Empty,
+        "error.type" = Empty,
+        messaging.system = system,
+        "messaging.operation.type" = "send",
+        messaging.operation.name = "publish",
+        messaging.message.id = %id,
+    )
+}
+
+/// One attempt at an event, from the queue's hand back to it. Part of the trace that the event bears; of its own if it bears none.
+pub fn attempt(system: &'static str, event: Option<&QueuedEvent>, attempt: u32) -> Span {
+    let span = info_span!(
+        target: TARGET,
+        parent: None,
+        "process",
+        otel.kind = "consumer",
+        otel.status_code = Empty,
+        "error.type" = Empty,
+        messaging.system = system,
+        "messaging.operation.type" = "process",
+        messaging.operation.name = "process",
+        messaging.message.id = event.map(|event| event.event_id.as_str()),
+        authpost.attempt = attempt,
+        authpost.outcome = Empty,
+    );
+    continue_from(&span, event.and_then(|event| event.traceparent.as_deref()));
+    span
+}
+
+/// A conversation with the dedupe store or the queue, by the name of its step.
+pub fn step(name: &'static str) -> Span {
+    info_span!(target: TARGET, "step", otel.name = name, otel.kind = "internal", otel.status_code = Empty, "error.type" = Empty)
+}
+
+/// A read of WorkOS's API.
+pub fn read_code(server: &Server, id: &MagicAuthId) -> Span {
+    info_span!(
+        target: TARGET,
+        "GET /user_management/magic_auth/{id}",
+        otel.kind = "client",
+        otel.status_code = Empty,
+        "error.type" = Empty,
+        http.request.method = "GET",
+        http.response.status_code = Empty,
+        url.template = "/user_management/magic_auth/{id}",
+        server.address = server.host,
+        server.port = server.port,
+        authpost.magic_auth.id = %id,
+    )
+}
+
+/// A conversation with the relay, by its name: connecting, or a mail.
+pub fn relay(name: &'static str, server: &Server) -> Span {
+    info_span!(
+        target: TARGET,
+        "relay",
+        otel.name = name,
+        otel.kind = "client",
+        otel.status_code = Empty,
+        "error.type" = Empty,
+        network.protocol.name = "smtp",
+        server.address = server.host,
+        server.port = server.port,
+        authpost.relay.receipt = Empty,
+    )
+}
+
+/// A failure that has a reason.
+pub trait Failure {
+    /// The reason; its label becomes the span's `error.type`.
+    fn reason(&self) -> Reason;
+}
+
+impl Failure for Fault {
+    fn reason(&self) -> Reason {
+        self.reason
+    }
+}
+
+/// With what it gives back.
+impl<T> Failure for (T, Fault) {
+    fn reason(&self) -> Reason {
+        self.1.reason
+    }
+}
+
+/// Does the work inside the span, and notes there if it failed.
+pub async fn within<T, E: Failure>(span: &Span, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let result = work.instrument(span.clone()).await;
+    if let Err(failure) = &result {
+        failed(span, failure.reason().label());
+    }
+    result
+}
+
+/// Notes a failure.
+pub fn failed(span: &Span, kind: &str) {
+    span.record("error.type", kind);
+    span.record("otel.status_code", "ERROR");
+}
+
+/// The span as the next one's parent, in the form of a `traceparent` header (<https://www.w3.org/TR/trace-context/>); `None` when
+/// nothing is exported.
+pub fn traceparent(span: &Span) -> Option<String> {
+    if span.is_disabled() {
+        return None;
+    }
+    let context = span.context();
+    let span = context.span();
+    let span = span.span_context();
+    span.is_valid().then(|| format!("00-{}-{}-{:02x}", span.trace_id(), span.span_id(), span.trace_flags().to_u8()))
+}
+
+/// The trace that the current span is part of, for a log line; `None` when nothing is exported.
+pub fn id() -> Option<String> {
+    let span = Span::current();
+    if span.is_disabled() {
+        return None;
+    }
+    let context = span.context();
+    let span = context.span();
+    Some(span.span_context()).filter(|span| span.is_valid()).map(|span| span.trace_id().to_string())
+}
+
+/// A `traceparent` is all that is believed: `tracestate` is free text, and would be kept in the queue.
+struct Header<'a>(&'a str);
+
+impl Extractor for Header<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        (key == "traceparent").then_some(self.0)
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        vec!["traceparent"]
+    }
+}
+
+fn continue_from(span: &Span, traceparent: Option<&str>) {
+    if let Some(header) = traceparent.filter(|_| !span.is_disabled()) {
+        let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &Header(header));
+        // It fails on a span that has begun, which this one has not, or that nobody exports.
+        drop(span.set_parent(parent));
+    }
+}
