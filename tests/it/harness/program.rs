@@ -4,6 +4,10 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU16, Ordering},
+    },
 };
 
 use nix::{
@@ -66,15 +70,26 @@ pub fn only(env: &[(&'static str, String)], names: &[&str]) -> Vec<(&'static str
 
 /// A listener out of reach of the ports that outgoing connections take: it can be given up and taken again.
 pub async fn lasting_listener() -> tokio::net::TcpListener {
-    tokio::net::TcpListener::bind(("127.0.0.1", port())).await.expect("free a moment ago")
+    let listener = candidates().find_map(|port| std::net::TcpListener::bind(("127.0.0.1", port)).ok()).expect("a free port");
+    listener.set_nonblocking(true).expect("possible");
+    tokio::net::TcpListener::from_std(listener).expect("a runtime is around")
 }
 
-/// A loopback port that was free a moment ago, below the range that outgoing connections use and above the one that
-/// `scripts/services` takes its ports from.
+/// A loopback port that was free a moment ago.
 fn port() -> u16 {
-    let unlike = usize::try_from(ulid::Ulid::generate().random() % 6_000).expect("small");
-    let candidates = (0..6_000).map(|offset| 26_000 + u16::try_from((unlike + offset) % 6_000).expect("small"));
-    candidates.into_iter().find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
+    candidates().find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
+}
+
+/// How many there are.
+const PORTS: u16 = 6_000;
+
+/// Ports below the range that outgoing connections use and above the one that `scripts/services` takes its ports from. Each is
+/// offered to one test only, so that none takes what another has just found free; they begin elsewhere in each process.
+fn candidates() -> impl Iterator<Item = u16> {
+    static BEGINNING: LazyLock<u16> = LazyLock::new(|| u16::try_from(ulid::Ulid::generate().random() % u128::from(PORTS)).expect("small"));
+    static OFFERED: AtomicU16 = AtomicU16::new(0);
+    let next = || 26_000 + (*BEGINNING + OFFERED.fetch_add(1, Ordering::Relaxed) % PORTS) % PORTS;
+    std::iter::repeat_with(next).take(PORTS.into())
 }
 
 impl Program {
