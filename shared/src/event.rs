@@ -2,7 +2,8 @@
 //!
 //! It holds identifiers and times. No code, no address, no name: whoever reads the queue, a backup of it or a dead
 //! letter learns nothing that opens an account. Every form carries its version, so that a queue filled by one release
-//! can be read by the next.
+//! can be read by the next. And every form, whatever else changes, has `v` and `expires_at`: a release that does not know a
+//! version can still leave the message for one that does, as long as that is of use to anybody.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -70,13 +71,21 @@ pub enum Undecodable {
         column: usize,
     },
     /// Written by a release that this one does not know.
-    #[error("version {0} of the queued form, and this release reads version {VERSION}")]
-    Version(u32),
+    #[error("version {version} of the queued form, and this release reads version {VERSION}")]
+    Version {
+        /// Its version.
+        version: u32,
+        /// When its code dies, if that can be read.
+        expires_at: Option<Timestamp>,
+    },
 }
 
-#[derive(Serialize, Deserialize)]
-struct WireVersion {
+/// What every version has.
+#[derive(Deserialize)]
+struct AnyWire {
     v: u32,
+    #[serde(default)]
+    expires_at: serde_json::Value,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -109,9 +118,9 @@ impl QueuedEvent {
             return Err(Undecodable::TooLarge(message.len()));
         }
         let shape = |error: serde_json::Error| Undecodable::Shape { line: error.line(), column: error.column() };
-        let WireVersion { v } = serde_json::from_slice(message).map_err(shape)?;
-        if v != VERSION {
-            return Err(Undecodable::Version(v));
+        let AnyWire { v: version, expires_at } = serde_json::from_slice(message).map_err(shape)?;
+        if version != VERSION {
+            return Err(Undecodable::Version { version, expires_at: expires_at.as_str().and_then(|text| text.parse().ok()) });
         }
         let WireV1 { v: _, event_id, kind, object_id, user_id, created_at, expires_at, received_at, traceparent } =
             serde_json::from_slice(message).map_err(shape)?;
@@ -144,7 +153,17 @@ mod tests {
 
     #[test]
     fn says_which_version_it_cannot_read() {
-        assert_eq!(QueuedEvent::decode(br#"{"v":2,"anything":1}"#), Err(Undecodable::Version(2)));
+        let version = |expires_at| Err(Undecodable::Version { version: 2, expires_at });
+        assert_eq!(QueuedEvent::decode(br#"{"v":2,"anything":1}"#), version(None));
+        assert_eq!(QueuedEvent::decode(br#"{"v":2,"expires_at":{"of":"another form"}}"#), version(None));
+        let end = "2026-01-01T00:10:00Z".parse().expect("a time");
+        assert_eq!(QueuedEvent::decode(br#"{"expires_at":"2026-01-01T00:10:00Z","more":[1],"v":2}"#), version(Some(end)));
+    }
+
+    #[test]
+    fn what_we_write_has_what_every_version_must_have() {
+        let wire: AnyWire = serde_json::from_str(GOLDEN).expect("JSON");
+        assert!(wire.v == VERSION && wire.expires_at.as_str().is_some_and(|text| text.parse::<Timestamp>().is_ok()));
     }
 
     #[test]

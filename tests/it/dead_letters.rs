@@ -1,5 +1,6 @@
 //! What no attempt can mend is kept, with its reason, and holds up nothing.
 
+use jiff::SignedDuration;
 use lapin::{
     BasicProperties, Connection, ConnectionProperties,
     options::{BasicGetOptions, BasicPublishOptions},
@@ -12,11 +13,16 @@ use sandbox::{
 use worker::OnAmbiguity;
 
 use crate::{
-    harness::{App, Setup, services::Services},
+    harness::{App, Setup, eventually, services::Services},
     on_both_engines,
 };
 
-on_both_engines!(an_unknown_code, a_refused_recipient, a_poison_message_is_buried_and_the_next_one_mailed,);
+on_both_engines!(
+    an_unknown_code,
+    a_refused_recipient,
+    a_poison_message_is_buried_and_the_next_one_mailed,
+    a_form_of_another_release_is_left_to_it_as_long_as_its_code_lives,
+);
 
 async fn an_unknown_code(app: App) {
     let made = app.workos.make_code("alice@example.com");
@@ -44,6 +50,23 @@ async fn a_poison_message_is_buried_and_the_next_one_mailed(app: App) {
     app.ask("alice@example.com").await;
     app.mails(1).await;
     app.outcome("dead", "undecodable", 3).await;
+    app.finish_with(4).await;
+}
+
+/// An old worker, and a new front: a new worker would find the message in the queue as it was.
+async fn a_form_of_another_release_is_left_to_it_as_long_as_its_code_lives(app: App) {
+    let end = app.now() + SignedDuration::from_secs(40);
+    let message = format!("{{\"v\":2,\"expires_at\":\"{end}\",\"news\":[true]}}");
+    inject(&app, message.as_bytes()).await;
+    for looks in 1..=3 {
+        app.outcome("retry", "undecodable", looks).await;
+        // Resting as it came, under the number it came with.
+        assert_eq!(resting(&app).await, message);
+        app.ask("alice@example.com").await;
+        app.mails(looks).await;
+        app.advance(if looks == 3 { 40 } else { 3 });
+    }
+    app.outcome("expired", "undecodable", 1).await;
     app.finish_with(4).await;
 }
 
@@ -133,6 +156,24 @@ async fn inject(app: &App, message: &[u8]) {
             connection.close(200, "bye".into()).await.expect("closed");
         }
     }
+}
+
+/// The message that rests before its next attempt.
+async fn resting(app: &App) -> String {
+    let body = eventually("a message rests", async || {
+        let Some(prefix) = app.prefix() else {
+            let database = rusqlite::Connection::open(app.folder.path().join("authpost.db")).expect("opens");
+            return database.query_row("SELECT payload FROM queue WHERE reason = 'undecodable'", [], |row| row.get::<_, Vec<u8>>(0)).ok();
+        };
+        let connection = Connection::connect(Services::shared().amqp_url(), ConnectionProperties::default()).await.expect("connects");
+        let channel = connection.create_channel().await.expect("a channel");
+        let message = channel.basic_get(format!("{prefix}.retry.2s").into(), BasicGetOptions::default()).await.expect("answers");
+        let body = message.map(|message| message.data.clone());
+        // Closing gives the message back.
+        connection.close(200, "bye".into()).await.expect("closed");
+        body
+    });
+    String::from_utf8(body.await).expect("text")
 }
 
 /// Reason and event id of every dead letter.

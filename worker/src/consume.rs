@@ -8,7 +8,7 @@ use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures_util::FutureExt as _;
 use shared::{
     clock::Clock as _,
-    event::QueuedEvent,
+    event::{QueuedEvent, Undecodable},
     fault::{Fault, Reason},
     queue::{Consume, Delivery},
     trace,
@@ -20,7 +20,11 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
-use crate::{Back, outcome::Outcome, process::process};
+use crate::{
+    Back,
+    outcome::{Circumstances, Outcome},
+    process::process,
+};
 
 /// How often an idle loop shows that it turns.
 const PULSE: Duration = Duration::from_secs(5);
@@ -92,11 +96,26 @@ async fn handle(back: &Back, delivery: Delivery) {
             let working = AssertUnwindSafe(process(back, event, attempt)).catch_unwind();
             working.await.unwrap_or_else(|panic| panicked(&*panic))
         }
-        Err(undecodable) => Outcome::Dead { fault: Fault::permanent(Reason::Undecodable, undecodable.to_string()) },
+        Err(undecodable) => not_ours(back, undecodable, attempt),
     };
     suspect_or_trust(back, &outcome);
     settle(back, delivery, outcome).await;
     back.metrics.in_flight(false);
+}
+
+/// A message that this release cannot read. One of another version is left in the queue, where a worker of that release
+/// finds it, as long as its code lives.
+fn not_ours(back: &Back, undecodable: &Undecodable, attempt: u32) -> Outcome {
+    let detail = undecodable.to_string();
+    match undecodable {
+        Undecodable::Version { expires_at: Some(expires_at), .. } => {
+            let circumstances = Circumstances { attempt, now: back.clock.now(), expires_at: *expires_at, chance: (back.chance)() };
+            Outcome::later(Fault::transient(Reason::Undecodable, detail), Duration::ZERO, circumstances)
+        }
+        Undecodable::Version { .. } | Undecodable::TooLarge(_) | Undecodable::Shape { .. } => {
+            Outcome::Dead { fault: Fault::permanent(Reason::Undecodable, detail) }
+        }
+    }
 }
 
 /// A bug of ours must not lose the event, and must not be tried for ever.

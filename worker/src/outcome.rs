@@ -72,7 +72,7 @@ impl Outcome {
         }
     }
 
-    /// Another look later, without an attempt being counted: somebody else has the claim, or we are stopping.
+    /// Another look later, without an attempt being counted: somebody else has the claim, or must do the work, or we are stopping.
     pub fn later(fault: Fault, wanted: Duration, circumstances: Circumstances) -> Self {
         Self::retry(fault, wanted, circumstances.attempt, circumstances)
     }
