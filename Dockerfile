@@ -3,8 +3,8 @@
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
-# libgcc goes into the binary, so that the C library is all it needs from the image.
-ENV RUSTFLAGS="-C link-arg=-static-libgcc"
+# Panics unwind by libgcc_s, which the last image does not have: it goes there too, and the binary looks for it in that place.
+ENV RUSTFLAGS="-C link-arg=-Wl,-rpath,/usr/local/lib"
 
 # The dependencies first, against empty crates: this layer is built again only when a manifest changes.
 COPY Cargo.toml Cargo.lock ./
@@ -26,7 +26,9 @@ COPY sandbox sandbox
 RUN find src shared ingress worker sandbox -name '*.rs' -exec touch {} + \
  && cargo build --release --locked --bin authpost \
  && strip target/release/authpost \
- && mkdir /data
+ && mkdir /data /libraries \
+ && cp "$(gcc -print-file-name=libgcc_s.so.1)" /libraries/ \
+ && ! ldd target/release/authpost | grep -vE 'linux-vdso|ld-linux|libc\.so|libm\.so|libgcc_s'
 
 # glibc and the certificate authorities, nothing else; uid 65532.
 FROM gcr.io/distroless/base-nossl-debian12:nonroot
@@ -38,6 +40,7 @@ LABEL org.opencontainers.image.title="authpost" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /src/target/release/authpost /usr/local/bin/authpost
+COPY --from=build /libraries /usr/local/lib
 # For the embedded engine; everything else may be read-only.
 COPY --from=build --chown=65532:65532 /data /data
 ENV AUTHPOST_LISTEN=0.0.0.0:8080 \

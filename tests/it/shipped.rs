@@ -65,6 +65,8 @@ fn the_image_runs_one_binary_and_not_as_root() {
     let last = DOCKERFILE.rsplit("\nFROM ").next().expect("a stage");
     assert!(last.contains("USER 65532:65532") && last.contains("HEALTHCHECK") && last.contains("\"healthcheck\"]"));
     assert!(!last.contains("RUN "), "the last image has no shell to run anything");
+    // What unwinds panics is not in the last image's base: without it the binary does not start.
+    assert!(last.contains("COPY --from=build /libraries /usr/local/lib") && DOCKERFILE.contains("-rpath,/usr/local/lib"));
     // Every crate's manifest is in the layer of the dependencies.
     for member in ["shared", "ingress", "worker", "sandbox"] {
         assert!(
