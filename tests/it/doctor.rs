@@ -85,7 +85,28 @@ async fn distributed() {
         let (well, said) = examine(&with(&env, name, value), &[]).await;
         assert!(!well && said.contains(says) && !said.contains("hush"), "{said}");
     }
+    one_role_alone(&world, &env).await;
     delete_queues(services.amqp_url(), &prefix).await;
+}
+
+/// Where the roles are scaled apart, each environment has its own role's secrets.
+async fn one_role_alone(world: &World, env: &Env) {
+    let without = |names: &[&str]| -> Env { env.iter().filter(|(name, _)| !names.contains(name)).cloned().collect() };
+    let front = without(&["WORKOS_API_KEY", "SMTP_URL", "MAIL_FROM"]);
+    let running = Program::start("ingress", &front, &world.log()).await;
+    let front = with(&front, "AUTHPOST_ADMIN_LISTEN", &running.admin.to_string());
+    let (well, said) = examine(&front, &["--webhook-url", &running.webhook_url()]).await;
+    for fact in ["of a front alone", "agrees with WorkOS's", "a signed probe arrived", "note   relay", "none since the service started"] {
+        assert!(well && said.contains(fact), "no \"{fact}\" in {said}");
+    }
+    running.stop().await;
+    let back = without(&["WORKOS_WEBHOOK_SECRET"]);
+    let (well, said) = examine(&back, &[]).await;
+    for fact in ["of a worker alone", "the API key is accepted", "agrees with WorkOS's", "relay          connected"] {
+        assert!(well && said.contains(fact), "no \"{fact}\" in {said}");
+    }
+    let (well, said) = examine(&back, &["--webhook-url", "http://127.0.0.1:1/"]).await;
+    assert!(!well && said.contains("no secret here to sign a probe with"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

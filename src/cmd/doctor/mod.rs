@@ -1,10 +1,11 @@
 //! `authpost doctor`: is everything as it must be? One line a fact, and what to do where it is not.
 //!
-//! Takes the options of `authpost serve` and changes nothing that counts: no event is stored, no mail is sent unless
-//! one is asked for. What is missing of the data folder or the queues is made, as the service would.
+//! Takes the options of `authpost serve`, or of one role alone, and changes nothing that counts: no event is stored, no mail is
+//! sent unless one is asked for. What is missing of the data folder or the queues is made, as the service would.
 
 mod finding;
 mod outside;
+mod role;
 mod stores;
 
 use std::{process::ExitCode, sync::Arc};
@@ -14,15 +15,15 @@ use shared::{address::EmailAddress, clock::SystemClock, telemetry::LogFormat};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use self::finding::Finding;
+use self::{finding::Finding, role::Settings};
 use super::{block_on, print, start_logging, wrong_use};
 use crate::{
     config::{
         args::ServeArgs,
-        read_serve,
-        settings::{Engine, Ingress, Process, Worker},
+        settings::{Engine, Process},
     },
     service,
+    wiring::Surroundings,
 };
 
 /// `authpost doctor`
@@ -49,43 +50,59 @@ pub(super) fn doctor(args: DoctorArgs) -> ExitCode {
     if let Err(why) = start_logging(LogFormat::Text, &levels) {
         return wrong_use(&why);
     }
-    let settings = match read_serve(serve) {
+    let api = serve.workos.workos_api_url.clone();
+    let settings = match Settings::read(serve) {
         Ok(settings) => settings,
         Err(problems) => {
             print(&Finding::wrong("configuration", problems.to_string(), "mend it; nothing else was looked at").line());
             return ExitCode::FAILURE;
         }
     };
-    block_on(async move { examine(settings, webhook_url, mail_to).await })
+    block_on(async move { examine(settings, &api, webhook_url, mail_to).await })
 }
 
-async fn examine(
-    (ingress, worker, engine, process): (Ingress, Worker, Engine, Process),
-    webhook_url: Option<Url>,
-    mail_to: Option<EmailAddress>,
-) -> anyhow::Result<ExitCode> {
+async fn examine(settings: Settings, api: &str, webhook_url: Option<Url>, mail_to: Option<EmailAddress>) -> anyhow::Result<ExitCode> {
     let around = service::surroundings(Arc::new(SystemClock), CancellationToken::new())?;
     let mut sound = true;
     let mut tell = |findings: Vec<Finding>| {
         findings.iter().for_each(|finding| print(&finding.line()));
         sound &= !findings.iter().any(Finding::is_wrong);
     };
-    tell(vec![Finding::good("configuration", "complete")]);
-    match &engine {
-        Engine::Embedded(embedded) => tell(stores::embedded(embedded).await),
-        Engine::Distributed(distributed) => {
-            tell(stores::broker(distributed, process.extra_ca.as_deref(), &around).await?);
-            tell(stores::redis(distributed, process.extra_ca.as_deref()).await?);
-        }
+    tell(vec![Finding::good("configuration", settings.whose())]);
+    let Settings { front, back, engine, process } = settings;
+    tell(stores(&engine, &process, &around).await?);
+    if let Some(worker) = &back {
+        tell(outside::workos(worker, &process, &around).await?);
+        tell(outside::relay(worker, &process, &around, mail_to).await?);
+    } else {
+        tell(outside::clock(api, &process).await);
+        let not_here = |subject| Finding::note(subject, "not looked at", "run this where a worker's settings are, too");
+        tell(vec![not_here("API key"), not_here("relay")]);
     }
-    tell(outside::workos(&worker, &process, &around).await?);
-    tell(outside::relay(&worker, &process, &around, mail_to).await?);
     if let Some(collector) = &process.traces {
         tell(outside::collector(collector, &process).await?);
     }
-    if let Some(url) = webhook_url {
-        tell(outside::webhook(&ingress.keys, &process, &url).await?);
+    match (&front, webhook_url) {
+        (Some(front), Some(url)) => tell(outside::webhook(&front.keys, &process, &url).await?),
+        (None, Some(_)) => {
+            let advice = "run this where a front's settings are";
+            tell(vec![Finding::wrong("webhook", "there is no secret here to sign a probe with", advice)]);
+        }
+        (_, None) => {}
     }
-    tell(outside::service(&process).await);
+    if front.is_some() {
+        tell(outside::service(&process).await);
+    }
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn stores(engine: &Engine, process: &Process, around: &Surroundings) -> anyhow::Result<Vec<Finding>> {
+    match engine {
+        Engine::Embedded(embedded) => Ok(stores::embedded(embedded).await),
+        Engine::Distributed(distributed) => {
+            let mut findings = stores::broker(distributed, process.extra_ca.as_deref(), around).await?;
+            findings.extend(stores::redis(distributed, process.extra_ca.as_deref()).await?);
+            Ok(findings)
+        }
+    }
 }

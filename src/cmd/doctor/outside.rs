@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::{Request, header::CONTENT_TYPE};
+use hyper::{Request, header::CONTENT_TYPE, http::response::Parts};
 use jiff::SignedDuration;
 use serde_json::json;
 use shared::{
@@ -61,14 +61,31 @@ pub(super) async fn workos(worker: &Worker, process: &Process, around: &Surround
     };
     let mut findings = vec![key];
     if clock.is_compared() {
-        let off = clock.now().duration_since(SystemClock.now());
-        findings.push(if off.abs() < SignedDuration::from_secs(10) {
-            Finding::good("clock", "agrees with WorkOS's")
-        } else {
-            Finding::wrong("clock", format!("{} s off WorkOS's", off.as_secs()), "signatures are refused from 180 s on: check NTP")
-        });
+        findings.push(judge_clock(clock.now().duration_since(SystemClock.now())));
     }
     Ok(findings)
+}
+
+fn judge_clock(off: SignedDuration) -> Finding {
+    if off.abs() < SignedDuration::from_secs(10) {
+        Finding::good("clock", "agrees with WorkOS's")
+    } else {
+        Finding::wrong("clock", format!("{} s off WorkOS's", off.as_secs()), "signatures are refused from 180 s on: check NTP")
+    }
+}
+
+/// The clock alone, where there is no key to ask anything else with: whatever WorkOS answers bears a date.
+pub(super) async fn clock(api: &str, process: &Process) -> Vec<Finding> {
+    let asked = async {
+        let request = Request::get(api).body(Full::default())?;
+        let (head, _) = answer(process, request).await?;
+        let date = workos::answer::date(&head.headers).ok_or_else(|| anyhow::anyhow!("no date"))?;
+        anyhow::Ok(date.duration_since(SystemClock.now()))
+    };
+    vec![match asked.await {
+        Ok(off) => judge_clock(off),
+        Err(_) => Finding::note("clock", "could not be compared with WorkOS's", "check WORKOS_API_URL, and the way out of this network"),
+    }]
 }
 
 /// Connect, TLS, authentication; and a mail only if one is asked for.
@@ -122,7 +139,7 @@ pub(super) async fn webhook(keys: &WebhookKeys, process: &Process, url: &Url) ->
         .header(CONTENT_TYPE, "application/json")
         .header(SIGNATURE_HEADER, signature)
         .body(Full::new(Bytes::from(body)))?;
-    Ok(vec![match answer(process, request).await {
+    Ok(vec![match answer(process, request).await.map(|(head, body)| (head.status.as_u16(), body)) {
         Ok((200, body)) if body.windows(7).any(|part| part == b"ignored") => {
             Finding::good(SUBJECT, "a signed probe arrived and was recognised")
         }
@@ -147,13 +164,13 @@ pub(super) async fn webhook(keys: &WebhookKeys, process: &Process, url: &Url) ->
     }])
 }
 
-/// Status and body of the answer to a request, in time.
-async fn answer(process: &Process, request: Request<Full<Bytes>>) -> anyhow::Result<(u16, Bytes)> {
+/// The answer to a request, in time.
+async fn answer(process: &Process, request: Request<Full<Bytes>>) -> anyhow::Result<(Parts, Bytes)> {
     let answered = async {
         let response = client::single(&*tls::client(process.extra_ca.as_deref())?).request(request).await?;
-        let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(|_| anyhow::anyhow!("the answer broke off"))?;
-        anyhow::Ok((status, body.to_bytes()))
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|_| anyhow::anyhow!("the answer broke off"))?;
+        anyhow::Ok((head, body.to_bytes()))
     };
     tokio::time::timeout(PATIENCE, answered).await?
 }
@@ -163,10 +180,10 @@ pub(super) async fn collector(collector: &Collector, process: &Process) -> anyho
     const SUBJECT: &str = "traces";
     let mut request = Request::post(collector.endpoint.as_str()).header(CONTENT_TYPE, "application/x-protobuf").body(Full::default())?;
     request.headers_mut().extend(collector.headers.iter().cloned());
-    Ok(vec![match answer(process, request).await {
-        Ok((200..=299, _)) => Finding::good(SUBJECT, "the collector takes them"),
-        Ok((401 | 403, _)) => Finding::wrong(SUBJECT, "the collector refuses us", "check OTEL_EXPORTER_OTLP_HEADERS"),
-        Ok((status, _)) => Finding::wrong(
+    Ok(vec![match answer(process, request).await.map(|(head, _)| head.status.as_u16()) {
+        Ok(200..=299) => Finding::good(SUBJECT, "the collector takes them"),
+        Ok(401 | 403) => Finding::wrong(SUBJECT, "the collector refuses us", "check OTEL_EXPORTER_OTLP_HEADERS"),
+        Ok(status) => Finding::wrong(
             SUBJECT,
             format!("the collector answered {status}"),
             "check OTEL_EXPORTER_OTLP_ENDPOINT: it is the base of the collector's OTLP over HTTP",

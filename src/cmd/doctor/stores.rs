@@ -83,7 +83,7 @@ pub(super) async fn redis(distributed: &Distributed, extra_ca: Option<&[u8]>) ->
             return Ok(vec![Finding::wrong(
                 SUBJECT,
                 fault.detail,
-                "check REDIS_URL: host, port, user, password, and that it is the master",
+                "check REDIS_URL: host, port, user, password, and that it is the master; one in protected mode hangs up on other machines",
             )]);
         }
     };
