@@ -24,6 +24,13 @@ pub fn rate(count: usize, took: Duration) -> f64 {
     count / took.as_secs_f64()
 }
 
+/// Of a whole, for each.
+pub fn share(whole: u64, count: usize) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a figure to read")]
+    let (whole, count) = (whole as f64, count as f64);
+    whole / count
+}
+
 fn request(made: &MagicAuth) -> Vec<u8> {
     let body = made.event();
     let signature = sign(&SecretString::from(harness::app::SECRET.to_owned()), SystemClock.now(), body.as_bytes()).expect("a secret");

@@ -13,7 +13,7 @@ mod report;
 
 use std::sync::Arc;
 
-use harness::{app::free_port, app::fresh_prefix, program::Program, services::Services};
+use harness::{app::free_port, app::fresh_prefix, collector::Collector, program::Program, services::Services};
 use nix::sys::signal::Signal;
 use sandbox::{
     inbox::{Inbox, Manners},
@@ -98,17 +98,19 @@ async fn measure() -> Report {
     report.relay = limits::relay(EVENTS).await;
     distributed(&mut report, &services).await;
     embedded(&mut report).await;
+    traced(&mut report).await;
     paced(&mut report, &services).await;
     besieged(&mut report, &services).await;
     report
 }
 
-/// (b), (d), (g), (h): the front fills the queue, then the worker empties it.
+/// (b), (d), (g), (h), (k): the front fills the queue, then the worker empties it.
 async fn distributed(report: &mut Report, services: &Services) {
     let world = World::new(true).await;
     let prefix = fresh_prefix();
     let env = world.on_brokers(services, &prefix);
     let codes = world.codes(EVENTS);
+    let redis_before = redis_memory(services).await;
     let front = Program::start("ingress", &env, &world.log()).await;
     let (before, around) = (Usage::of(front.pid()), Shares::now(&services.pids));
     report.ingress = load::post_all(front.public.expect("a front"), &codes, CONNECTIONS).await;
@@ -124,6 +126,7 @@ async fn distributed(report: &mut Report, services: &Services) {
     report.worker = load::rate(EVENTS - usize::try_from(already).expect("small"), first.elapsed());
     let settled = async || (worker.exposition().await.outcomes("sent") >= EVENTS as u64).then_some(());
     harness::eventually("all are settled", settled).await;
+    report.redis_kept = load::share(redis_memory(services).await - redis_before, EVENTS);
     report.worker_usage = Usage::of(worker.pid()).since(&before, EVENTS);
     report.worker_around = Shares::now(&services.pids).since(&around, EVENTS);
     worker.signal(Signal::SIGTERM);
@@ -131,19 +134,47 @@ async fn distributed(report: &mut Report, services: &Services) {
     harness::queues::delete_queues(services.amqp_url(), &prefix).await;
 }
 
-/// (e): both roles in one process, from the first webhook to the last mail.
+/// What Redis holds in memory, in bytes.
+async fn redis_memory(services: &Services) -> u64 {
+    let client = redis::Client::open(services.redis_url()).expect("a URL");
+    let mut redis = client.get_multiplexed_async_connection().await.expect("connects");
+    let info: String = redis::cmd("INFO").arg("memory").query_async(&mut redis).await.expect("answers");
+    info.lines().find_map(|line| line.strip_prefix("used_memory:")).expect("a figure").trim().parse().expect("a number")
+}
+
+/// (e), (k): both roles in one process, from the first webhook to the last mail, and what is kept of it.
 async fn embedded(report: &mut Report) {
     let world = World::new(true).await;
+    let env = world.env();
+    (report.embedded_front, report.embedded, report.embedded_usage) = in_one_process(&world, &env).await;
+    let files = std::fs::read_dir(world.folder.path().join("data")).expect("a folder");
+    let bytes = files.map(|file| file.expect("a file").metadata().expect("its size").len()).sum();
+    report.embedded_kept = load::share(bytes, EVENTS);
+}
+
+/// (j): the same with every event's trace sent to a collector.
+async fn traced(report: &mut Report) {
+    let (world, collector) = (World::new(true).await, Collector::start().await);
+    let mut env = world.env();
+    env.extend(collector.env());
+    // The SDK's own pace and queue, and not the tests'.
+    env.retain(|(name, _)| !name.starts_with("OTEL_BSP"));
+    (_, report.traced, report.traced_usage) = in_one_process(&world, &env).await;
+    report.spans_kept = load::share(collector.spans().len() as u64, EVENTS);
+}
+
+/// Deliveries accepted a second, events mailed a second, and what the process used.
+async fn in_one_process(world: &World, env: &[(&'static str, String)]) -> (f64, f64, Usage) {
     let codes = world.codes(EVENTS);
-    let program = Program::start("serve", &world.env(), &world.log()).await;
-    let before = Usage::of(program.pid());
-    let begun = Instant::now();
-    report.embedded_front = load::post_all(program.public.expect("a front"), &codes, CONNECTIONS).await;
+    let program = Program::start("serve", env, &world.log()).await;
+    let (before, begun) = (Usage::of(program.pid()), Instant::now());
+    let accepted = load::post_all(program.public.expect("a front"), &codes, CONNECTIONS).await;
     world.inbox.reached(EVENTS as u64).await;
-    report.embedded = load::rate(EVENTS, begun.elapsed());
-    report.embedded_usage = Usage::of(program.pid()).since(&before, EVENTS);
+    let mailed = load::rate(EVENTS, begun.elapsed());
+    let usage = Usage::of(program.pid()).since(&before, EVENTS);
     program.signal(Signal::SIGTERM);
     program.ended().await;
+    (accepted, mailed, usage)
 }
 
 /// (i): the same pace while strangers hold connections and say a byte a second.

@@ -79,6 +79,14 @@ pub struct Report {
     pub embedded_front: f64,
     pub embedded: f64,
     pub embedded_usage: Usage,
+    pub traced: f64,
+    pub traced_usage: Usage,
+    /// Spans an event that reached the collector.
+    pub spans_kept: f64,
+    /// Bytes of memory in Redis that a mailed event leaves.
+    pub redis_kept: f64,
+    /// Bytes on disk that a mailed event leaves.
+    pub embedded_kept: f64,
     pub latency: (f64, f64),
     /// Median and 99th percentile of the answer, in milliseconds, with slow senders on 2,000 connections.
     pub besieged: (f64, f64),
@@ -158,6 +166,16 @@ impl Report {
                 Some((self.besieged.1 <= 100.0, "<= 100 ms")),
             ),
             ("(i) ingress: peak memory", format!("{:.1} MiB", self.besieged_usage.peak_mib), String::new(), None),
+            (
+                "(j) embedded with traces: CPU time an event",
+                format!("{:.0} us", self.traced_usage.cpu),
+                format!("{:.2} x (h)", self.traced_usage.cpu / self.embedded_usage.cpu),
+                None,
+            ),
+            ("(j) the same: events end to end", format!("{:.0}/s", self.traced), format!("{:.2} x (e)", self.traced / self.embedded), None),
+            ("(j) spans an event that reached the collector", format!("{:.1}", self.spans_kept), String::new(), None),
+            ("(k) kept of a mailed event: Redis, memory", format!("{:.0} B", self.redis_kept), String::new(), None),
+            ("(k) kept of a mailed event: embedded, disk", format!("{:.0} B", self.embedded_kept), String::new(), None),
         ];
         let mut out = std::io::stdout();
         writeln!(out, "{:<52} {:>12} {:>12}  goal", "figure", "measured", "ratio").expect("printed");
