@@ -59,7 +59,7 @@ pub fn webhook(traceparent: Option<&str>) -> Span {
 
 /// Notes how a webhook was answered.
 pub fn answered(webhook: &Span, status: u16) {
-    webhook.record("http.response.status_code", status);
+    self::status(webhook, status);
     // That a sender is wrong is no failure of the server's (semantic conventions, HTTP server).
     if status >= 500 {
         webhook.record("otel.status_code", "ERROR");
@@ -94,7 +94,7 @@ pub fn attempt(system: &'static str, event: Option<&QueuedEvent>, attempt: u32) 
         "messaging.operation.type" = "process",
         messaging.operation.name = "process",
         messaging.message.id = event.map(|event| event.event_id.as_str()),
-        authpost.attempt = attempt,
+        authpost.attempt = number(attempt),
         authpost.outcome = Empty,
     );
     continue_from(&span, event.and_then(|event| event.traceparent.as_deref()));
@@ -118,7 +118,7 @@ pub fn read_code(server: &Server, id: &MagicAuthId) -> Span {
         http.response.status_code = Empty,
         url.template = "/user_management/magic_auth/{id}",
         server.address = server.host,
-        server.port = server.port,
+        server.port = number(server.port),
         authpost.magic_auth.id = %id,
     )
 }
@@ -134,7 +134,7 @@ pub fn relay(name: &'static str, server: &Server) -> Span {
         "error.type" = Empty,
         network.protocol.name = "smtp",
         server.address = server.host,
-        server.port = server.port,
+        server.port = number(server.port),
         authpost.relay.receipt = Empty,
     )
 }
@@ -156,6 +156,16 @@ impl<T> Failure for (T, Fault) {
     fn reason(&self) -> Reason {
         self.1.reason
     }
+}
+
+/// OpenTelemetry has signed numbers only; others would become text.
+fn number(value: impl Into<i64>) -> i64 {
+    value.into()
+}
+
+/// Notes the status of an answer to us.
+pub fn status(span: &Span, status: u16) {
+    span.record("http.response.status_code", number(status));
 }
 
 /// Does the work inside the span, and notes there if it failed.

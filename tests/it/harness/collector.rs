@@ -42,9 +42,9 @@ pub struct Span {
     pub parent: String,
     pub kind: &'static str,
     pub failed: bool,
-    pub attributes: BTreeMap<String, String>,
+    pub attributes: BTreeMap<String, serde_json::Value>,
     /// `service.name` and the like.
-    pub resource: BTreeMap<String, String>,
+    pub resource: BTreeMap<String, serde_json::Value>,
 }
 
 impl Drop for Collector {
@@ -110,7 +110,7 @@ async fn take(request: Request<Incoming>, batches: Arc<Mutex<Vec<Bytes>>>) -> ht
     http::answer(StatusCode::OK, "application/x-protobuf", Bytes::new())
 }
 
-fn span(sent: Sent, resource: BTreeMap<String, String>) -> Span {
+fn span(sent: Sent, resource: BTreeMap<String, serde_json::Value>) -> Span {
     assert!(sent.events.is_empty() && sent.links.is_empty(), "log lines have no place in spans: {:?}", sent.events);
     let digit = |half: u8| char::from_digit(half.into(), 16).expect("half a byte");
     let hex = |bytes: &[u8]| bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect::<String>();
@@ -126,10 +126,10 @@ fn span(sent: Sent, resource: BTreeMap<String, String>) -> Span {
     }
 }
 
-fn attributes(list: Vec<KeyValue>) -> BTreeMap<String, String> {
+fn attributes(list: Vec<KeyValue>) -> BTreeMap<String, serde_json::Value> {
     let text = |value: Option<AnyValue>| match value.and_then(|value| value.value) {
-        Some(Value::StringValue(text)) => text,
-        Some(Value::IntValue(number)) => number.to_string(),
+        Some(Value::StringValue(text)) => text.into(),
+        Some(Value::IntValue(number)) => number.into(),
         other => panic!("{other:?}"),
     };
     list.into_iter().map(|attribute| (attribute.key, text(attribute.value))).collect()
