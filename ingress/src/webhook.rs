@@ -75,22 +75,22 @@ pub(crate) async fn accept(front: Arc<Front>, request: Request<Incoming>) -> Ans
         Ok(body) => body,
         Err(error) => return conclude(&front, Err(Refused::Body(error)), begun),
     };
-    let finished = tokio::spawn(async move {
-        match verify(&front, &head, body) {
-            Ok(authentic) => {
-                let span = trace::webhook(traceparent(&head));
-                let ending = take_in(&front, authentic, traceparent(&head)).instrument(span.clone()).await;
-                let answer = conclude(&front, ending, begun);
-                trace::answered(&span, answer.status().as_u16());
-                answer
-            }
-            // Strangers make no traces.
-            Err(rejection) => conclude(&front, Err(Refused::Signature(rejection)), begun),
-        }
-    });
-    finished
+    tokio::spawn(async move { deliver(&front, &head, body, begun).await })
         .await
         .unwrap_or_else(|_| problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The delivery could not be handled. Send it again."))
+}
+
+/// What is done with a whole request. A trace begins when the signature is good: strangers make none.
+async fn deliver(front: &Front, head: &Parts, body: Bytes, begun: Instant) -> Answer {
+    let authentic = match verify(front, head, body) {
+        Ok(authentic) => authentic,
+        Err(rejection) => return conclude(front, Err(Refused::Signature(rejection)), begun),
+    };
+    let span = trace::webhook(traceparent(head));
+    let ending = take_in(front, authentic, traceparent(head)).instrument(span.clone()).await;
+    let answer = conclude(front, ending, begun);
+    trace::answered(&span, answer.status().as_u16());
+    answer
 }
 
 fn conclude(front: &Front, ending: Result<Accepted, Refused>, begun: Instant) -> Answer {

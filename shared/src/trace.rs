@@ -3,7 +3,7 @@
 //! Spans are `tracing`'s, under a target that no log line has. Unless [`crate::telemetry`] exports them nobody listens to
 //! that target, and a span is one look at a flag. Names and attributes are OpenTelemetry's
 //! (<https://opentelemetry.io/docs/specs/semconv/>), those of our own begin with `authpost.`. They hold ids, numbers and
-//! words of ours: no code, no address, no text of others.
+//! words of ours, and the relay's queue id: no code, no address, no other text of others.
 
 use opentelemetry::{
     Context,

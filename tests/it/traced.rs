@@ -1,7 +1,7 @@
 //! Traces: one from the webhook to the relay, through queue and retries; none of strangers; and no collector that costs a
 //! mail.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use nix::sys::signal::Signal;
 use sandbox::workos::Instead;
@@ -16,7 +16,7 @@ use crate::{
     harness::{
         app::{SECRET, free_port, fresh_prefix},
         collector::{Collector, Span},
-        eventually, in_time,
+        eventually, figure, in_time,
         program::Program,
         queues::delete_queues,
         raw_http,
@@ -89,6 +89,17 @@ async fn is_one_trace(collector: &Collector, system: &str) {
     }
 }
 
+/// Each span's place in the trace, in milliseconds.
+fn show(spans: &[Span]) {
+    let beginning = spans.iter().map(|span| span.time.0).min().expect("spans");
+    let milliseconds = |time: u64| Duration::from_nanos(time - beginning).as_secs_f64() * 1000.0;
+    let mut spans: Vec<_> = spans.iter().collect();
+    spans.sort_by_key(|span| span.time.0);
+    for span in spans {
+        figure(&format!("{:>9.2} to {:>9.2} ms  {}", milliseconds(span.time.0), milliseconds(span.time.1), span.name));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_process_makes_one_trace() {
     let (world, collector) = (World::new().await, Collector::start().await);
@@ -117,6 +128,7 @@ async fn two_roles_make_one_trace_through_the_broker() {
     world.workos.answer_instead([Instead::Answer(503, Vec::new(), String::new())]);
     post_traced(&world, &front, "alice@example.com", "01").await;
     is_one_trace(&collector, "rabbitmq").await;
+    show(&collector.spans());
     let instances: BTreeSet<_> = collector.spans().iter().map(|span| span.resource["service.instance.id"].to_string()).collect();
     assert_eq!(instances.len(), 2);
     front.stop().await;
@@ -168,6 +180,6 @@ async fn a_collector_that_does_not_answer_costs_no_mail_and_no_orderly_end() {
         let begun = tokio::time::Instant::now();
         program.signal(Signal::SIGTERM);
         assert!(program.ended().await.success());
-        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     }
 }

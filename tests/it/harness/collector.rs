@@ -42,6 +42,8 @@ pub struct Span {
     pub parent: String,
     pub kind: &'static str,
     pub failed: bool,
+    /// When it began and ended, in nanoseconds of Unix time.
+    pub time: (u64, u64),
     pub attributes: BTreeMap<String, serde_json::Value>,
     /// `service.name` and the like.
     pub resource: BTreeMap<String, serde_json::Value>,
@@ -120,6 +122,7 @@ fn span(sent: Sent, resource: BTreeMap<String, serde_json::Value>) -> Span {
         id: hex(&sent.span_id),
         parent: hex(&sent.parent_span_id),
         kind: ["", "internal", "server", "client", "producer", "consumer"][usize::try_from(sent.kind).expect("a kind")],
+        time: (sent.start_time_unix_nano, sent.end_time_unix_nano),
         failed: sent.status.is_some_and(|status| status.code() == Ended::Error),
         attributes: attributes(sent.attributes),
         resource,
