@@ -19,7 +19,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use self::export::{Collector, ExportError, Exporting};
+use self::export::{Collector, Exporting};
 use crate::trace;
 
 /// How log lines look.
@@ -40,9 +40,9 @@ pub enum TelemetryError {
     /// Levels that cannot be read.
     #[error("RUST_LOG cannot be read: {0}")]
     Levels(#[from] tracing_subscriber::filter::ParseError),
-    /// See [`ExportError`].
-    #[error(transparent)]
-    Traces(#[from] ExportError),
+    /// The exporter cannot be set up.
+    #[error("traces cannot be exported: {0}")]
+    Traces(#[from] opentelemetry_otlp::ExporterBuildError),
     /// It was started before.
     #[error("logging was started before")]
     Twice,

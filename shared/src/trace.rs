@@ -8,7 +8,7 @@
 use opentelemetry::{
     Context,
     propagation::{Extractor, TextMapPropagator as _},
-    trace::TraceContextExt as _,
+    trace::{SpanContext, TraceContextExt as _},
 };
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::{Instrument as _, Span, field::Empty, info_span};
@@ -59,7 +59,7 @@ pub fn webhook(traceparent: Option<&str>) -> Span {
 
 /// Notes how a webhook was answered.
 pub fn answered(webhook: &Span, status: u16) {
-    self::status(webhook, status);
+    http_status(webhook, status);
     // That a sender is wrong is no failure of the server's (semantic conventions, HTTP server).
     if status >= 500 {
         webhook.record("otel.status_code", "ERROR");
@@ -164,7 +164,7 @@ fn number(value: impl Into<i64>) -> i64 {
 }
 
 /// Notes the status of an answer to us.
-pub fn status(span: &Span, status: u16) {
+pub fn http_status(span: &Span, status: u16) {
     span.record("http.response.status_code", number(status));
 }
 
@@ -186,24 +186,21 @@ pub fn failed(span: &Span, kind: &str) {
 /// The span as the next one's parent, in the form of a `traceparent` header (<https://www.w3.org/TR/trace-context/>); `None` when
 /// nothing is exported.
 pub fn traceparent(span: &Span) -> Option<String> {
-    if span.is_disabled() {
-        return None;
-    }
-    let context = span.context();
-    let span = context.span();
-    let span = span.span_context();
-    span.is_valid().then(|| format!("00-{}-{}-{:02x}", span.trace_id(), span.span_id(), span.trace_flags().to_u8()))
+    let exported = exported(span)?;
+    Some(format!("00-{}-{}-{:02x}", exported.trace_id(), exported.span_id(), exported.trace_flags().to_u8()))
 }
 
 /// The trace that the current span is part of, for a log line; `None` when nothing is exported.
 pub fn id() -> Option<String> {
-    let span = Span::current();
+    exported(&Span::current()).map(|exported| exported.trace_id().to_string())
+}
+
+/// What the collector knows a span by; `None` when nothing is exported.
+fn exported(span: &Span) -> Option<SpanContext> {
     if span.is_disabled() {
         return None;
     }
-    let context = span.context();
-    let span = context.span();
-    Some(span.span_context()).filter(|span| span.is_valid()).map(|span| span.trace_id().to_string())
+    Some(span.context().span().span_context().clone()).filter(SpanContext::is_valid)
 }
 
 /// A `traceparent` is all that is believed: `tracestate` is free text, and would be kept in the queue.

@@ -14,6 +14,9 @@ use super::{args, parse::Reader};
 
 const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
 
+/// The form of headers and attributes.
+const LIST: &str = "must be name=value, with commas between, percent-encoded";
+
 /// `Some(None)` without an endpoint; `None` when a problem was noted.
 #[expect(clippy::option_option, reason = "the outer one is this module's way of saying that a problem was noted")]
 pub(super) fn read(reader: &mut Reader, args: args::Traces) -> Option<Option<Collector>> {
@@ -52,7 +55,7 @@ fn headers(reader: &mut Reader, value: Option<String>, file: Option<PathBuf>) ->
     }
     let list = reader.secret(HEADERS, value, file)?;
     let headers = pairs(list.expose_secret()).and_then(|pairs| pairs.into_iter().map(header).collect());
-    reader.note(HEADERS, headers.ok_or("must be name=value, with commas between, percent-encoded"))
+    reader.note(HEADERS, headers.ok_or(LIST))
 }
 
 fn header((name, value): (String, String)) -> Option<(HeaderName, HeaderValue)> {
@@ -63,8 +66,7 @@ fn header((name, value): (String, String)) -> Option<(HeaderName, HeaderValue)> 
 
 /// `service.name`, and the rest.
 fn resource(reader: &mut Reader, name: Option<String>, attributes: Option<&str>) -> Option<Vec<(String, String)>> {
-    let rule = "must be name=value, with commas between, percent-encoded";
-    let mut resource = reader.note("OTEL_RESOURCE_ATTRIBUTES", pairs(attributes.unwrap_or_default()).ok_or(rule))?;
+    let mut resource = reader.note("OTEL_RESOURCE_ATTRIBUTES", pairs(attributes.unwrap_or_default()).ok_or(LIST))?;
     let also = resource.iter().rposition(|(attribute, _)| attribute == "service.name").map(|at| resource.remove(at).1);
     resource.push(("service.name".to_owned(), name.or(also).unwrap_or_else(|| "authpost".to_owned())));
     Some(resource)

@@ -13,7 +13,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::header::{HeaderName, HeaderValue};
 use opentelemetry::{KeyValue, trace::TracerProvider as _};
 use opentelemetry_http::{HttpClient, HttpError, Request, Response};
-use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 pub use opentelemetry_sdk::trace::Sampler;
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use rustls::ClientConfig;
@@ -58,14 +58,6 @@ impl fmt::Debug for Collector {
     }
 }
 
-/// Why spans cannot be exported.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportError {
-    /// The exporter cannot be set up.
-    #[error("traces cannot be exported: {0}")]
-    Setup(#[from] opentelemetry_otlp::ExporterBuildError),
-}
-
 /// Spans on their way out. [`Exporting::finish`] it, or the last ones are lost.
 pub struct Exporting(SdkTracerProvider);
 
@@ -82,7 +74,7 @@ impl Exporting {
 }
 
 /// Makes the layer that hands spans on. Needs a runtime around it.
-pub(super) fn layer(collector: Collector, version: &'static str, tls: &ClientConfig) -> Result<(Layer, Exporting), ExportError> {
+pub(super) fn layer(collector: Collector, version: &'static str, tls: &ClientConfig) -> Result<(Layer, Exporting), ExporterBuildError> {
     let Collector { endpoint, headers, resource, sampler } = collector;
     let client = Client { connections: client::kept(tls), headers, runtime: Handle::current() };
     let exporter = SpanExporter::builder()

@@ -95,7 +95,7 @@ impl Workos {
             self.clock.compare(date);
         }
         let status = response.status();
-        trace::status(span, status.as_u16());
+        trace::http_status(span, status.as_u16());
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| answer::retry_after(value, self.clock.now()));
         if let Some(fault) = answer::refusal(status, retry_after) {
             if fault.reason == Reason::WorkosRateLimited {
