@@ -57,7 +57,10 @@ impl Tasks {
         };
         let mut clean = true;
         let stop = self.stop.clone();
+        // In this order: whoever else hears the same signal may ask for the stop on its account, and then the signal must have been
+        // taken here, or it would be found below and taken for a second one.
         tokio::select! {
+            biased;
             _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
             _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
             () = stop.cancelled() => tracing::info!("stopping"),

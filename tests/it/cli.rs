@@ -10,7 +10,7 @@ use shared::{
 
 use crate::{
     crash::World,
-    harness::program::{Program, run},
+    harness::program::{Demo, Program, run},
 };
 
 fn text(bytes: &[u8]) -> String {
@@ -201,4 +201,13 @@ async fn a_port_or_folder_in_use_is_said_and_exits_1() {
     assert!(output.status.code() == Some(1) && text(&output.stderr).contains("AUTHPOST_LISTEN"), "{}", text(&output.stderr));
     program.signal(Signal::SIGTERM);
     assert!(program.ended().await.success());
+}
+
+#[test]
+fn the_demo_takes_one_signal_for_one() {
+    for _ in 0..10 {
+        let folder = tempfile::tempdir().expect("a folder");
+        Demo::start(folder.path()).stop();
+        assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 0, "the demo left something behind");
+    }
 }

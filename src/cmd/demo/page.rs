@@ -29,8 +29,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
 pub(super) async fn serve(stage: &Stage, port: u16) -> anyhow::Result<ExitCode> {
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.with_context(|| format!("port {port} on 127.0.0.1 cannot be used"))?;
-    print(&format!("Open http://{} in a browser, ask for a code, and watch it arrive. Ctrl-C ends.", listener.local_addr()?));
+    // Before anybody can know that we are here.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    print(&format!("Open http://{} in a browser, ask for a code, and watch it arrive. Ctrl-C ends.", listener.local_addr()?));
     let stop = CancellationToken::new();
     let (asks, mut asked) = tokio::sync::mpsc::channel::<Ask>(16);
     let asks = Arc::new(asks);

@@ -4,17 +4,13 @@ mod colours;
 mod driver;
 
 use fantoccini::{Locator, key::Key};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use serde_json::json;
 
 use self::driver::{Browser, Window};
 use crate::harness::{
     app::{App, Setup},
     in_time,
-    program::command,
+    program::Demo,
 };
 
 const ALICE: &str = "alice@example.com";
@@ -158,33 +154,4 @@ async fn the_demo_shows_the_whole_way() {
     browser.close().await;
     demo.stop();
     assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 0, "the demo left something behind");
-}
-
-/// A running `authpost demo`.
-struct Demo {
-    child: std::process::Child,
-    page: String,
-}
-
-impl Demo {
-    fn start(folder: &std::path::Path) -> Self {
-        use std::io::BufRead as _;
-        let mut child = command(&["demo"]).env("TMPDIR", folder).stdout(std::process::Stdio::piped()).spawn().expect("starts");
-        let mut said = String::new();
-        std::io::BufReader::new(child.stdout.take().expect("piped")).read_line(&mut said).expect("a line");
-        let page = said.split(' ').find(|word| word.starts_with("http://")).expect("an address").to_owned();
-        Self { child, page }
-    }
-
-    fn stop(mut self) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).expect("alive");
-        assert!(self.child.wait().expect("ends").success());
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
 }

@@ -177,3 +177,35 @@ impl Drop for Program {
         drop(self.child.wait());
     }
 }
+
+/// A running `authpost demo`.
+pub struct Demo {
+    child: Child,
+    /// Where its page is.
+    pub page: String,
+}
+
+impl Demo {
+    /// Starts it with this folder for whatever it keeps.
+    pub fn start(folder: &Path) -> Self {
+        use std::io::BufRead as _;
+        let mut child = command(&["demo"]).env("TMPDIR", folder).stdout(Stdio::piped()).spawn().expect("starts");
+        let mut said = String::new();
+        std::io::BufReader::new(child.stdout.take().expect("piped")).read_line(&mut said).expect("a line");
+        let page = said.split(' ').find(|word| word.starts_with("http://")).expect("an address").to_owned();
+        Self { child, page }
+    }
+
+    /// SIGTERM, and a clean end.
+    pub fn stop(mut self) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).expect("alive");
+        assert!(self.child.wait().expect("ends").success());
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
