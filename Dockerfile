@@ -3,32 +3,35 @@
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
-# Panics unwind by libgcc_s, which the last image does not have: it goes there too, and the binary looks for it in that place.
+# Panics unwind through libgcc_s, which the final image lacks: copy it there, and make the binary look for it there.
 ENV RUSTFLAGS="-C link-arg=-Wl,-rpath,/usr/local/lib"
 
-# The dependencies first, against empty crates: this layer is built again only when a manifest changes.
+# The dependencies first, against empty crates, so that this layer is rebuilt only when a manifest changes.
 COPY Cargo.toml Cargo.lock ./
-COPY shared/Cargo.toml shared/
+COPY shared/domain/Cargo.toml shared/domain/
+COPY shared/runtime/Cargo.toml shared/runtime/
+COPY shared/engine/Cargo.toml shared/engine/
+COPY shared/workos/Cargo.toml shared/workos/
 COPY ingress/Cargo.toml ingress/
 COPY worker/Cargo.toml worker/
 COPY sandbox/Cargo.toml sandbox/
-RUN mkdir -p src shared/src ingress/src worker/src sandbox/src tests/it benches/journey \
- && touch src/lib.rs shared/src/lib.rs ingress/src/lib.rs worker/src/lib.rs sandbox/src/lib.rs \
+RUN for crate in . shared/domain shared/runtime shared/engine shared/workos ingress worker sandbox; do \
+      mkdir -p $crate/src && touch $crate/src/lib.rs; done \
+ && mkdir -p tests/it benches/journey \
  && echo 'fn main() {}' | tee src/main.rs tests/it/main.rs benches/journey/main.rs \
- && cargo build --release --locked --bin authpost
+ && cargo build --profile dist --locked --bin authpost
 
-# Then our own code. Cargo goes by time stamps, and ours must be newer than the empty crates'.
+# Then our own code. Cargo compares timestamps, and ours must be newer than those of the empty crates.
 COPY src src
 COPY shared shared
 COPY ingress ingress
 COPY worker worker
 COPY sandbox sandbox
 RUN find src shared ingress worker sandbox -name '*.rs' -exec touch {} + \
- && cargo build --release --locked --bin authpost \
- && strip target/release/authpost \
+ && cargo build --profile dist --locked --bin authpost \
  && mkdir /data /libraries \
  && cp "$(gcc -print-file-name=libgcc_s.so.1)" /libraries/ \
- && ! ldd target/release/authpost | grep -vE 'linux-vdso|ld-linux|libc\.so|libm\.so|libgcc_s'
+ && ! ldd target/dist/authpost | grep -vE 'linux-vdso|ld-linux|libc\.so|libm\.so|libgcc_s'
 
 # glibc and the certificate authorities, nothing else; uid 65532.
 FROM gcr.io/distroless/base-nossl-debian12:nonroot
@@ -39,7 +42,7 @@ LABEL org.opencontainers.image.title="authpost" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-COPY --from=build /src/target/release/authpost /usr/local/bin/authpost
+COPY --from=build /src/target/dist/authpost /usr/local/bin/authpost
 COPY --from=build /libraries /usr/local/lib
 # For the embedded engine; everything else may be read-only.
 COPY --from=build --chown=65532:65532 /data /data

@@ -1,27 +1,29 @@
-//! Open files: each connection is one, and a process has only so many. Strangers may use up their share of them and
-//! must not get at those the worker needs for the queue, WorkOS and the relay.
+//! The limit on open files. Each connection is an open file; the public listener gets a share of
+//! them, and the rest is reserved for the queue, WorkOS and the relay.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Kept for everything but the public listener: standard streams, the runtime, the database, the broker, Redis, the private
-/// listener.
+/// Reserved for everything but the public listener: standard streams, the runtime, the database,
+/// the broker, Redis, the private listener.
 const KEPT: u64 = 64;
 
-/// A worker's task has at most a connection to WorkOS, one to the relay, and the one that replaces a stale one.
+/// A worker's task has at most a connection to WorkOS, one to the relay, and the one that replaces
+/// a stale one.
 const PER_TASK: u64 = 3;
 
-/// Raises this process's limit as far as it may by itself: systems begin with 1,024 for the sake of programs older than
-/// most of them. Not being allowed to is no failure; [`connections`] keeps to whatever the limit is.
+/// Raises this process's soft limit to its hard limit. A refusal is no failure: [`connections`]
+/// respects whatever the limit is.
 pub fn raise() {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard
         && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
     {
-        tracing::debug!(%error, soft, "the limit on open files stays as it is");
+        tracing::debug!(%error, soft, "cannot raise the limit on open files");
     }
 }
 
-/// How many of the `wanted` connections the public listener may hold, beside a worker with so many tasks.
+/// How many of the `wanted` connections the public listener may hold, beside a worker with so many
+/// tasks.
 pub fn connections(wanted: usize, tasks: usize) -> usize {
     let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return wanted };
     let granted = share(limit, wanted, tasks);
@@ -38,7 +40,8 @@ pub fn connections(wanted: usize, tasks: usize) -> usize {
 
 fn share(limit: u64, wanted: usize, tasks: usize) -> usize {
     let worker = u64::try_from(tasks).unwrap_or(u64::MAX).saturating_mul(PER_TASK);
-    let left = usize::try_from(limit.saturating_sub(KEPT).saturating_sub(worker)).unwrap_or(usize::MAX);
+    let left =
+        usize::try_from(limit.saturating_sub(KEPT).saturating_sub(worker)).unwrap_or(usize::MAX);
     wanted.min(left.max(1))
 }
 

@@ -3,208 +3,196 @@
 use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use ingress::Front;
-use shared::{
-    clock::Clock,
+use domain::{clock::Clock, queue::Inspect};
+use ingress::Ingress;
+use runtime::{
     health::{self, Health},
     http::{self, Limits},
     metrics::Metrics,
-    queue::Inspect,
-    retry::system_chance,
     tasks::Tasks,
 };
 use tokio::{net::TcpListener, time::interval};
 use tokio_util::sync::CancellationToken;
-use worker::Back;
+use worker::Worker;
 
 use crate::{
-    VERSION,
-    config::settings::{Distributed, Engine, Ingress, Process, Worker},
+    config::settings::{IngressSettings, Settings, WorkerSettings},
+    deps::Deps,
     descriptors,
-    wiring::{self, BackEnd, FrontEnd, Surroundings},
+    engines::{self, Access, OpenEngine, WorkerPorts},
+    wiring,
 };
 
-/// How often the queue's depths are looked at.
-const LOOK: Duration = Duration::from_secs(5);
+/// How often the depths of the queues are read.
+const DEPTHS: Duration = Duration::from_secs(5);
 
 /// A process that has bound and started everything.
 pub struct Service {
-    /// The public listener, if there is a front.
+    /// Address of the public listener, if there is an ingress.
     pub public: Option<SocketAddr>,
-    /// The private listener.
+    /// Address of the private listener.
     pub admin: SocketAddr,
-    /// What is counted.
     pub metrics: Arc<Metrics>,
     tasks: Tasks,
     grace: Duration,
 }
 
 impl Service {
-    /// Waits for a signal, the stop, or a task that ends unasked; then ends within the grace period.
+    /// Waits for a signal, the stop, or a task that ends by itself; then ends within the grace
+    /// period.
     pub async fn run(self) -> ExitCode {
         self.tasks.run_until_stopped(self.grace).await
     }
 }
 
-/// Both roles in one process.
-pub async fn serve(
-    (ingress, worker, engine, process): (Ingress, Worker, Engine, Process),
+/// The roles of a process that is being started.
+struct Starting<'a> {
+    settings: &'a Settings,
+    engine: Box<dyn OpenEngine>,
+    deps: Deps,
+    tasks: Tasks,
+    health: Health,
+}
+
+/// Starts the roles of one process.
+#[expect(
+    clippy::unused_async,
+    reason = "sockets and tasks need a runtime around them, and a future is where there is one"
+)]
+pub async fn start(
+    settings: &Settings,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) -> anyhow::Result<Service> {
-    let around = surroundings(clock, stop)?;
-    let (front_end, back_end) = wiring::engine(&engine, &worker, &process, &around)?;
-    start(Some((&ingress, front_end)), Some((&worker, back_end)), &process, &around).await
-}
-
-/// The front alone.
-pub async fn ingress(
-    (ingress, engine, process): (Ingress, Distributed, Process),
-    clock: Arc<dyn Clock>,
-    stop: CancellationToken,
-) -> anyhow::Result<Service> {
-    let around = surroundings(clock, stop)?;
-    let front_end = wiring::distributed_front(&engine, &process, &around)?;
-    start(Some((&ingress, front_end)), None, &process, &around).await
-}
-
-/// The back alone.
-pub async fn worker(
-    (worker, engine, process): (Worker, Distributed, Process),
-    clock: Arc<dyn Clock>,
-    stop: CancellationToken,
-) -> anyhow::Result<Service> {
-    let around = surroundings(clock, stop)?;
-    let publisher = wiring::publisher(&engine, process.extra_ca.as_deref(), &around)?;
-    let back_end = wiring::distributed_back(
-        &engine,
-        publisher,
-        wiring::redis_link(&engine, process.extra_ca.as_deref())?,
-        &worker,
-        &process,
-        &around,
-    )?;
-    start(None, Some((&worker, back_end)), &process, &around).await
-}
-
-/// A clock, chance, metrics and a stop.
-pub fn surroundings(clock: Arc<dyn Clock>, stop: CancellationToken) -> anyhow::Result<Surroundings> {
-    Ok(Surroundings { clock, chance: system_chance(), metrics: Arc::new(Metrics::new(VERSION)?), stop })
-}
-
-#[expect(clippy::unused_async, reason = "sockets and tasks need a runtime around them, and a future is where there is one")]
-async fn start(
-    front: Option<(&Ingress, FrontEnd)>,
-    back: Option<(&Worker, BackEnd)>,
-    process: &Process,
-    around: &Surroundings,
-) -> anyhow::Result<Service> {
-    let mut tasks = Tasks::new(around.stop.clone());
-    let mut health = Health::default();
-    let admin_listener = bind(process.admin_listen, "AUTHPOST_ADMIN_LISTEN")?;
+    let deps = Deps::new(clock, settings.process.trust.clone(), stop)?;
+    let engine = engines::open(&settings.engine, Access::Service, &deps)?;
+    let admin_listener = bind(settings.process.admin_listen, "AUTHPOST_ADMIN_LISTEN")?;
     let admin = admin_listener.local_addr()?;
-    let public = match front {
-        Some((settings, front_end)) => {
-            let tasks_beside = back.as_ref().map_or(0, |(worker, _)| usize::from(worker.concurrency));
-            let connections = descriptors::connections(settings.max_connections, tasks_beside);
-            let limits = Limits { connections, drain: process.grace };
-            Some(start_front((settings, front_end), limits, process, around, &mut health, &mut tasks)?)
-        }
-        None => None,
-    };
-    if let Some((settings, back_end)) = back {
-        let back = wiring::back(settings, Arc::clone(&back_end.dedupe), process, around, health.heartbeat("worker"))?;
-        if settings.reconcile {
-            let (clock, metrics) = (Arc::clone(&back.clock), Arc::clone(&around.metrics));
-            let reconciler = wiring::reconciler(&settings.workos, back_end.inner.clone(), process.extra_ca.as_deref(), clock, metrics)?;
-            tasks.spawn("reconcile", reconciler.run(around.stop.clone()));
-        }
-        start_back(back, back_end, around, &mut health, &mut tasks);
+    let metrics = Arc::clone(&deps.metrics);
+    let tasks = Tasks::new(deps.stop.clone());
+    let mut starting = Starting { settings, engine, deps, tasks, health: Health::default() };
+    let public = settings.roles.ingress().map(|ingress| starting.ingress(ingress)).transpose()?;
+    if let Some(worker) = settings.roles.worker() {
+        starting.worker(worker)?;
     }
-    let health = Arc::new(health);
-    // The private listener outlives the roles: readiness must be seen red, and the last counts be scraped.
-    let roles_ended = tasks.all_ended();
-    let closed = CancellationToken::new();
-    tasks.spawn("admin", health::serve(admin_listener, Arc::clone(&health), Arc::clone(&around.metrics), closed.clone()));
-    let stop = around.stop.clone();
-    tasks.spawn("readiness", async move {
-        stop.cancelled().await;
-        health.stopping();
-        roles_ended.await;
-        closed.cancel();
-    });
-    Ok(Service { public, admin, metrics: Arc::clone(&around.metrics), tasks, grace: process.grace })
+    let tasks = starting.admin(admin_listener);
+    Ok(Service { public, admin, metrics, tasks, grace: settings.process.grace })
 }
 
 fn bind(address: SocketAddr, variable: &str) -> anyhow::Result<TcpListener> {
-    http::listen(address).with_context(|| format!("{variable}: {address} cannot be listened on"))
+    http::listen(address).with_context(|| format!("{variable}: cannot listen on {address}"))
 }
 
-fn start_front(
-    (settings, front_end): (&Ingress, FrontEnd),
-    limits: Limits,
-    process: &Process,
-    around: &Surroundings,
-    health: &mut Health,
-    tasks: &mut Tasks,
-) -> anyhow::Result<SocketAddr> {
-    let listener = bind(settings.listen, "AUTHPOST_LISTEN")?;
-    let address = listener.local_addr()?;
-    let FrontEnd { publish, once } = front_end;
-    let queue = Arc::clone(&publish);
-    health.check("queue", move || {
-        let ready = queue.ready();
-        async move { ready }
-    });
-    let front = Front::new(publish, settings.keys.clone(), Arc::clone(&around.clock), Arc::clone(&around.metrics));
-    let front = match &settings.sign_in {
-        None => front,
-        Some(sign_in) => {
-            let mut sign_in = sign_in.clone();
-            if sign_in.page && address.ip().is_loopback() {
-                sign_in.rules.origins = sign_in.rules.origins.and_here(address.port());
-            }
-            let half = wiring::sign_in(&sign_in, once, process, around)?;
-            tracing::info!(client_id = sign_in.rules.client_id, enabled = sign_in.rules.enabled, "people can sign in");
-            front.with_sign_in(half, sign_in.page)
+impl Starting<'_> {
+    fn ingress(&mut self, settings: &IngressSettings) -> anyhow::Result<SocketAddr> {
+        let tasks_beside =
+            self.settings.roles.worker().map_or(0, |worker| usize::from(worker.concurrency));
+        let connections = descriptors::connections(settings.max_connections, tasks_beside);
+        let limits = Limits { connections, drain: self.settings.process.grace };
+        let listener = bind(settings.listen, "AUTHPOST_LISTEN")?;
+        let address = listener.local_addr()?;
+        let (publish, queue) = (self.engine.publish(), self.engine.publish());
+        self.health.check("queue", move || std::future::ready(queue.ready()));
+        let ingress = Ingress::new(
+            publish,
+            settings.keys.clone(),
+            Arc::clone(&self.deps.clock),
+            Arc::clone(&self.deps.metrics),
+        );
+        let ingress = self.with_sign_in(ingress, settings, address);
+        let heartbeat = self.health.heartbeat("ingress");
+        self.tasks.spawn(
+            "ingress",
+            ingress::run(listener, Arc::new(ingress), limits, heartbeat, self.deps.stop.clone()),
+        );
+        tracing::info!(%address, "accepting webhooks at /v1/workos_webhook/");
+        Ok(address)
+    }
+
+    fn with_sign_in(
+        &self,
+        ingress: Ingress,
+        settings: &IngressSettings,
+        address: SocketAddr,
+    ) -> Ingress {
+        let Some(sign_in) = &settings.sign_in else { return ingress };
+        let mut sign_in = sign_in.clone();
+        if sign_in.page && address.ip().is_loopback() {
+            sign_in.config.origins = sign_in.config.origins.with_loopback(address.port());
         }
-    };
-    let heartbeat = health.heartbeat("ingress");
-    tasks.spawn("ingress", ingress::run(listener, Arc::new(front), limits, heartbeat, around.stop.clone()));
-    tracing::info!(%address, "webhooks are taken at /v1/workos_webhook/");
-    Ok(address)
+        tracing::info!(
+            client_id = sign_in.config.client_id,
+            enabled = sign_in.config.enabled,
+            "serving sign-in"
+        );
+        ingress
+            .with_sign_in(wiring::sign_in(&sign_in, self.engine.nonces(), &self.deps), sign_in.page)
+    }
+
+    fn worker(&mut self, settings: &WorkerSettings) -> anyhow::Result<()> {
+        let WorkerPorts { consume, inspect, claims } = self.engine.worker(settings);
+        let clock = wiring::workos_clock(&self.deps);
+        let heartbeat = self.health.heartbeat("worker");
+        let worker = wiring::worker(settings, claims, &clock, heartbeat, &self.deps)?;
+        let stop = self.deps.stop.clone();
+        if settings.reconcile {
+            let reconciler =
+                wiring::reconciler(&settings.api, self.engine.as_ref(), clock, &self.deps);
+            self.tasks.spawn("reconcile", reconciler.run(stop.clone()));
+        }
+        self.check_worker(&worker, Arc::clone(&inspect));
+        tracing::info!(concurrency = worker.config.concurrency, "mailing codes");
+        self.tasks.spawn("worker", worker::run(Arc::new(worker), consume));
+        self.tasks.spawn("depths", watch_depths(inspect, Arc::clone(&self.deps.metrics), stop));
+        Ok(())
+    }
+
+    fn check_worker(&mut self, worker: &Worker, inspect: Arc<dyn Inspect>) {
+        let (claims, mailer, breaker) =
+            (Arc::clone(&worker.claims), Arc::clone(&worker.mailer), Arc::clone(&worker.breaker));
+        self.health.check("consumer", move || std::future::ready(inspect.ready()));
+        self.health.check("dedupe", move || {
+            let claims = Arc::clone(&claims);
+            async move { claims.ready().await }
+        });
+        self.health.check("relay", move || {
+            let mailer = Arc::clone(&mailer);
+            async move { mailer.ready().await }
+        });
+        self.health.check("credentials", move || std::future::ready(breaker.ready()));
+    }
+
+    /// Starts the private listener. It outlives the roles: readiness must be seen red, and the last
+    /// counts be scraped.
+    fn admin(mut self, listener: TcpListener) -> Tasks {
+        let health = Arc::new(self.health);
+        let roles_ended = self.tasks.all_ended();
+        let closed = CancellationToken::new();
+        let serving = health::serve(
+            listener,
+            Arc::clone(&health),
+            Arc::clone(&self.deps.metrics),
+            closed.clone(),
+        );
+        self.tasks.spawn("admin", serving);
+        let stop = self.deps.stop.clone();
+        self.tasks.spawn("readiness", async move {
+            stop.cancelled().await;
+            health.stopping();
+            roles_ended.await;
+            closed.cancel();
+        });
+        self.tasks
+    }
 }
 
-fn start_back(back: Back, back_end: BackEnd, around: &Surroundings, health: &mut Health, tasks: &mut Tasks) {
-    let BackEnd { consume, inspect, dedupe, inner: _ } = back_end;
-    let (queue, mailer, pause) = (Arc::clone(&inspect), Arc::clone(&back.mailer), Arc::clone(&back.pause));
-    health.check("consumer", move || {
-        let ready = queue.ready();
-        async move { ready }
-    });
-    health.check("dedupe", move || {
-        let dedupe = Arc::clone(&dedupe);
-        async move { dedupe.ready().await }
-    });
-    health.check("relay", move || {
-        let mailer = Arc::clone(&mailer);
-        async move { mailer.ready().await }
-    });
-    health.check("credentials", move || {
-        let ready = pause.ready();
-        async move { ready }
-    });
-    tracing::info!(concurrency = back.manner.concurrency, "events are mailed");
-    tasks.spawn("worker", worker::run(Arc::new(back), consume));
-    tasks.spawn("depths", look_at_depths(inspect, Arc::clone(&around.metrics), around.stop.clone()));
-}
-
-/// Keeps the depth metrics current. A look that fails leaves the last one standing; `authpost_engine_connected` says why.
-async fn look_at_depths(inspect: Arc<dyn Inspect>, metrics: Arc<Metrics>, stop: CancellationToken) {
-    let mut due = interval(LOOK);
+/// Keeps the depth metrics current. After a failed read the last values stay;
+/// `authpost_engine_connected` shows why.
+async fn watch_depths(inspect: Arc<dyn Inspect>, metrics: Arc<Metrics>, stop: CancellationToken) {
+    let mut ticks = interval(DEPTHS);
     loop {
         tokio::select! {
-            _ = due.tick() => {}
+            _ = ticks.tick() => {}
             () = stop.cancelled() => return,
         }
         if let Ok(depths) = inspect.depths().await {

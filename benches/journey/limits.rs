@@ -1,22 +1,24 @@
-//! What the broker and the relay can do at all: bare loops over the same libraries, the same bodies, the same servers.
+//! What the broker and the relay can do at all: bare loops over the same libraries, the same
+//! bodies, the same servers.
 
 use std::{sync::Arc, time::Duration};
 
+use domain::{
+    address::EmailAddress,
+    clock::Clock as _,
+    ids::EventId,
+    login_code::{Code, LoginCode},
+};
 use lapin::{
     BasicProperties, Confirmation, Connection, ConnectionProperties,
     options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions},
     types::{AMQPValue, FieldTable},
 };
 use lettre::transport::smtp::{client::AsyncSmtpConnection, extension::ClientId};
+use runtime::clock::SystemClock;
 use sandbox::{
     clock::ManualClock,
     inbox::{Inbox, Manners},
-};
-use shared::{
-    address::EmailAddress,
-    clock::{Clock as _, SystemClock},
-    ids::EventId,
-    login_code::{Code, LoginCode},
 };
 use tokio::{net::TcpStream, time::Instant};
 use worker::mail::{message::Sender, render::Templates};
@@ -31,14 +33,20 @@ const CONNECTIONS: usize = 32;
 
 /// (a) Confirmed publishes a second into a quorum queue, so many in flight on one channel.
 pub async fn broker(url: &str, count: usize, in_flight: usize) -> f64 {
-    let connection = Connection::connect(url, ConnectionProperties::default()).await.expect("connects");
+    let connection =
+        Connection::connect(url, ConnectionProperties::default()).await.expect("connects");
     let channel = connection.create_channel().await.expect("a channel");
     channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
     let name = fresh_prefix();
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-    channel.queue_declare(name.clone().into(), QueueDeclareOptions::durable(), arguments).await.expect("declared");
-    let body = Arc::new(include_bytes!("../../shared/tests/data/queued_event_v1.json").trim_ascii().to_vec());
+    channel
+        .queue_declare(name.clone().into(), QueueDeclareOptions::durable(), arguments)
+        .await
+        .expect("declared");
+    let body = Arc::new(
+        include_bytes!("../../shared/domain/tests/data/queued_event_v1.json").trim_ascii().to_vec(),
+    );
     let begun = Instant::now();
     let tasks = (0..in_flight).map(|task| {
         let (channel, name, body) = (channel.clone(), name.clone(), Arc::clone(&body));
@@ -46,7 +54,15 @@ pub async fn broker(url: &str, count: usize, in_flight: usize) -> f64 {
         tokio::spawn(async move {
             for _ in 0..share {
                 let properties = BasicProperties::default().with_delivery_mode(2);
-                let sent = channel.basic_publish("".into(), name.clone().into(), BasicPublishOptions::default(), &body, properties).await;
+                let sent = channel
+                    .basic_publish(
+                        "".into(),
+                        name.clone().into(),
+                        BasicPublishOptions::default(),
+                        &body,
+                        properties,
+                    )
+                    .await;
                 let confirmed = sent.expect("sent").await.expect("answered");
                 assert!(matches!(confirmed, Confirmation::Ack(None)));
             }
@@ -64,14 +80,20 @@ pub async fn broker(url: &str, count: usize, in_flight: usize) -> f64 {
 /// (c) Mails a second over 32 connections with no delay and PIPELINING, nothing else done.
 pub async fn relay(count: usize) -> f64 {
     let clock = Arc::new(ManualClock::at(SystemClock.now()));
-    let inbox = Inbox::start(free_port().await, Manners { only_counts: true, ..Manners::default() }, clock).expect("starts");
+    let inbox =
+        Inbox::start(free_port().await, Manners { only_counts: true, ..Manners::default() }, clock)
+            .expect("starts");
     let mail = Arc::new(mail());
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
         let stream = TcpStream::connect(inbox.address()).await.expect("connects");
         stream.set_nodelay(true).expect("set");
         let hello = ClientId::Domain("bench.test".to_owned());
-        connections.push(AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello).await.expect("greets"));
+        connections.push(
+            AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello)
+                .await
+                .expect("greets"),
+        );
     }
     let begun = Instant::now();
     let tasks = connections.into_iter().enumerate().map(|(task, mut connection)| {
@@ -79,7 +101,12 @@ pub async fn relay(count: usize) -> f64 {
         let share = count / CONNECTIONS + usize::from(task < count % CONNECTIONS);
         tokio::spawn(async move {
             for _ in 0..share {
-                connection.command("MAIL FROM:<login@acme.example>\r\nRCPT TO:<p1@example.com>\r\nDATA\r\n").await.expect("MAIL");
+                connection
+                    .command(
+                        "MAIL FROM:<login@acme.example>\r\nRCPT TO:<p1@example.com>\r\nDATA\r\n",
+                    )
+                    .await
+                    .expect("MAIL");
                 connection.read_response().await.expect("RCPT");
                 connection.read_response().await.expect("DATA");
                 connection.message(&mail).await.expect("250");
@@ -94,7 +121,10 @@ pub async fn relay(count: usize) -> f64 {
 }
 
 fn mail() -> Vec<u8> {
-    let sender = Sender { name: Some("Acme".to_owned()), address: EmailAddress::parse("login@acme.example").expect("valid") };
+    let sender = Sender {
+        name: Some("Acme".to_owned()),
+        address: EmailAddress::parse("login@acme.example").expect("valid"),
+    };
     let now = SystemClock.now();
     let code = LoginCode {
         code: Code::parse("123456".to_owned()).expect("valid"),
@@ -102,5 +132,9 @@ fn mail() -> Vec<u8> {
         expires_at: now + jiff::SignedDuration::try_from(Duration::from_secs(600)).expect("short"),
     };
     let templates = Templates::load(None, "Acme", sender).expect("usable");
-    templates.login_code(&EventId::parse("event_1").expect("valid"), &code, now).expect("renders").expose().to_vec()
+    templates
+        .login_code(&EventId::parse("event_1").expect("valid"), &code, now)
+        .expect("renders")
+        .expose()
+        .to_vec()
 }

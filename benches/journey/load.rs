@@ -2,13 +2,11 @@
 
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
+use domain::{clock::Clock as _, webhook::sign};
 use jiff::Timestamp;
+use runtime::clock::SystemClock;
 use sandbox::{inbox::Received, workos::MagicAuth};
 use secrecy::SecretString;
-use shared::{
-    clock::{Clock as _, SystemClock},
-    webhook::sign,
-};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -17,7 +15,7 @@ use tokio::{
 
 use crate::{World, harness};
 
-/// Events a second.
+/// Events handled in each second of `took`.
 pub fn rate(count: usize, took: Duration) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
     let count = count as f64;
@@ -33,7 +31,12 @@ pub fn share(whole: u64, count: usize) -> f64 {
 
 fn request(made: &MagicAuth) -> Vec<u8> {
     let body = made.event();
-    let signature = sign(&SecretString::from(harness::app::SECRET.to_owned()), SystemClock.now(), body.as_bytes()).expect("a secret");
+    let signature = sign(
+        &SecretString::from(harness::app::SECRET.to_owned()),
+        SystemClock.now(),
+        body.as_bytes(),
+    )
+    .expect("a secret");
     format!(
         "POST /v1/workos_webhook/ HTTP/1.1\r\nHost: bench\r\nWorkOS-Signature: {signature}\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
@@ -46,7 +49,11 @@ async fn exchange(stream: &mut TcpStream, request: &[u8]) {
     stream.write_all(request).await.expect("written");
     let mut answer = [0; 2048];
     let read = stream.read(&mut answer).await.expect("answered");
-    assert!(answer[..read].starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..read]));
+    assert!(
+        answer[..read].starts_with(b"HTTP/1.1 200"),
+        "{}",
+        String::from_utf8_lossy(&answer[..read])
+    );
 }
 
 /// Posts every event once over so many connections; events a second, all answered 200.
@@ -92,7 +99,7 @@ pub async fn post_paced(world: &World, public: SocketAddr, pace: u32, seconds: u
     let mut sent = Vec::new();
     for _ in 0..pace * seconds {
         due.tick().await;
-        let email = format!("{}@example.com", ulid::Ulid::generate());
+        let email = format!("{}@example.com", runtime::random::ulid(SystemClock.now()));
         let made = world.workos.make_code(&email);
         sent.push((email, SystemClock.now()));
         posting.spawn(async move {
@@ -110,8 +117,12 @@ pub async fn post_paced(world: &World, public: SocketAddr, pace: u32, seconds: u
 
 /// From the webhook's first byte to the relay's 250, in milliseconds: median and 99th percentile.
 pub fn latencies(mails: &[Received], sent: &[(String, Timestamp)]) -> (f64, f64) {
-    let arrived: HashMap<&str, Timestamp> = mails.iter().map(|mail| (mail.to.as_str(), mail.at)).collect();
-    let mut waits: Vec<f64> = sent.iter().map(|(to, at)| arrived[to.as_str()].duration_since(*at).as_secs_f64() * 1000.0).collect();
+    let arrived: HashMap<&str, Timestamp> =
+        mails.iter().map(|mail| (mail.to.as_str(), mail.at)).collect();
+    let mut waits: Vec<f64> = sent
+        .iter()
+        .map(|(to, at)| arrived[to.as_str()].duration_since(*at).as_secs_f64() * 1000.0)
+        .collect();
     waits.sort_by(f64::total_cmp);
     (waits[waits.len() / 2], waits[waits.len() * 99 / 100])
 }

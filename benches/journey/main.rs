@@ -1,8 +1,10 @@
-//! How fast, next to what the broker and the relay themselves can do in the same run on the same machine.
+//! How fast, next to what the broker and the relay themselves can do in the same run on the same
+//! machine.
 //!
-//! Run it with `./scripts/bench`. Everything is real: the release binary as child processes, a private RabbitMQ and
-//! Redis, TCP in between. The WorkOS stand-in and the SMTP sink live in this process and answer at once, and so take
-//! their share of the same cores. One figure a line, and next to it what it should reach.
+//! Run it with `./scripts/bench`. Everything is real: the release binary as child processes, a
+//! private RabbitMQ and Redis, TCP in between. The WorkOS stand-in and the SMTP sink live in this
+//! process and answer at once, and so take their share of the same cores. One figure a line, and
+//! next to it what it should reach.
 
 #[path = "../../tests/it/harness/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests use more of it")]
@@ -13,21 +15,25 @@ mod report;
 
 use std::sync::Arc;
 
-use harness::{app::free_port, app::fresh_prefix, collector::Collector, program::Program, services::Services};
+use harness::{
+    app::{free_port, fresh_prefix},
+    collector::Collector,
+    program::Program,
+    services::Services,
+};
 use nix::sys::signal::Signal;
+use report::{Report, Shares, Usage};
+use runtime::clock::SystemClock;
 use sandbox::{
     inbox::{Inbox, Manners},
     workos::{MagicAuth, StandIn},
 };
 use secrecy::SecretString;
-use shared::clock::SystemClock;
 use tokio::time::Instant;
-
-use report::{Report, Shares, Usage};
 
 /// Events of the throughput runs.
 const EVENTS: usize = 20_000;
-/// Keep-alive connections to the front.
+/// Keep-alive connections to the ingress.
 const CONNECTIONS: usize = 64;
 /// Events a second of the latency run, and how many seconds.
 const PACE: (u32, u32) = (100, 20);
@@ -35,7 +41,7 @@ const PACE: (u32, u32) = (100, 20);
 /// Slow senders of the siege.
 const STRANGERS: usize = 2000;
 
-/// WorkOS and the relay.
+/// The stand-ins for WorkOS and the relay.
 pub struct World {
     workos: StandIn,
     inbox: Inbox,
@@ -47,7 +53,12 @@ impl World {
         let clock = Arc::new(SystemClock);
         let manners = Manners { only_counts, ..Manners::default() };
         Self {
-            workos: StandIn::start(free_port().await, SecretString::from(harness::app::API_KEY.to_owned()), clock.clone()).expect("starts"),
+            workos: StandIn::start(
+                free_port().await,
+                SecretString::from(harness::app::API_KEY.to_owned()),
+                clock.clone(),
+            )
+            .expect("starts"),
             inbox: Inbox::start(free_port().await, manners, clock).expect("starts"),
             folder: tempfile::tempdir().expect("a folder"),
         }
@@ -84,8 +95,9 @@ impl World {
 }
 
 fn main() {
-    shared::tls::install_provider();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime::tls::install_provider();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let report = runtime.block_on(measure());
     report.print();
 }
@@ -104,27 +116,28 @@ async fn measure() -> Report {
     report
 }
 
-/// (b), (d), (g), (h), (k): the front fills the queue, then the worker empties it.
+/// (b), (d), (g), (h), (k): the ingress fills the queue, then the worker empties it.
 async fn distributed(report: &mut Report, services: &Services) {
     let world = World::new(true).await;
     let prefix = fresh_prefix();
     let env = world.on_brokers(services, &prefix);
     let codes = world.codes(EVENTS);
     let redis_before = redis_memory(services).await;
-    let front = Program::start("ingress", &env, &world.log()).await;
-    let (before, around) = (Usage::of(front.pid()), Shares::now(&services.pids));
-    report.ingress = load::post_all(front.public.expect("a front"), &codes, CONNECTIONS).await;
-    report.ingress_usage = Usage::of(front.pid()).since(&before, EVENTS);
+    let ingress = Program::start("ingress", &env, &world.log()).await;
+    let (before, around) = (Usage::of(ingress.pid()), Shares::now(&services.pids));
+    report.ingress = load::post_all(ingress.public.expect("an ingress"), &codes, CONNECTIONS).await;
+    report.ingress_usage = Usage::of(ingress.pid()).since(&before, EVENTS);
     report.ingress_around = Shares::now(&services.pids).since(&around, EVENTS);
-    front.signal(Signal::SIGTERM);
-    front.ended().await;
+    ingress.signal(Signal::SIGTERM);
+    ingress.ended().await;
 
     let worker = Program::start("worker", &env, &world.log()).await;
     let (before, around) = (Usage::of(worker.pid()), Shares::now(&services.pids));
     let (first, already) = (Instant::now(), world.inbox.count());
     world.inbox.reached(EVENTS as u64).await;
     report.worker = load::rate(EVENTS - usize::try_from(already).expect("small"), first.elapsed());
-    let settled = async || (worker.exposition().await.outcomes("sent") >= EVENTS as u64).then_some(());
+    let settled =
+        async || (worker.exposition().await.outcomes("sent") >= EVENTS as u64).then_some(());
     harness::eventually("all are settled", settled).await;
     report.redis_kept = load::share(redis_memory(services).await - redis_before, EVENTS);
     report.worker_usage = Usage::of(worker.pid()).since(&before, EVENTS);
@@ -138,15 +151,23 @@ async fn distributed(report: &mut Report, services: &Services) {
 async fn redis_memory(services: &Services) -> u64 {
     let client = redis::Client::open(services.redis_url()).expect("a URL");
     let mut redis = client.get_multiplexed_async_connection().await.expect("connects");
-    let info: String = redis::cmd("INFO").arg("memory").query_async(&mut redis).await.expect("answers");
-    info.lines().find_map(|line| line.strip_prefix("used_memory:")).expect("a figure").trim().parse().expect("a number")
+    let info: String =
+        redis::cmd("INFO").arg("memory").query_async(&mut redis).await.expect("answers");
+    info.lines()
+        .find_map(|line| line.strip_prefix("used_memory:"))
+        .expect("a figure")
+        .trim()
+        .parse()
+        .expect("a number")
 }
 
-/// (e), (k): both roles in one process, from the first webhook to the last mail, and what is kept of it.
+/// (e), (k): both roles in one process, from the first webhook to the last mail, and what is kept
+/// of it.
 async fn embedded(report: &mut Report) {
     let world = World::new(true).await;
     let env = world.env();
-    (report.embedded_front, report.embedded, report.embedded_usage) = in_one_process(&world, &env).await;
+    (report.embedded_front, report.embedded, report.embedded_usage) =
+        in_one_process(&world, &env).await;
     let files = std::fs::read_dir(world.folder.path().join("data")).expect("a folder");
     let bytes = files.map(|file| file.expect("a file").metadata().expect("its size").len()).sum();
     report.embedded_kept = load::share(bytes, EVENTS);
@@ -168,7 +189,7 @@ async fn in_one_process(world: &World, env: &[(&'static str, String)]) -> (f64, 
     let codes = world.codes(EVENTS);
     let program = Program::start("serve", env, &world.log()).await;
     let (before, begun) = (Usage::of(program.pid()), Instant::now());
-    let accepted = load::post_all(program.public.expect("a front"), &codes, CONNECTIONS).await;
+    let accepted = load::post_all(program.public.expect("an ingress"), &codes, CONNECTIONS).await;
     world.inbox.reached(EVENTS as u64).await;
     let mailed = load::rate(EVENTS, begun.elapsed());
     let usage = Usage::of(program.pid()).since(&before, EVENTS);
@@ -182,16 +203,19 @@ async fn besieged(report: &mut Report, services: &Services) {
     let world = World::new(false).await;
     let prefix = fresh_prefix();
     let env = world.on_brokers(services, &prefix);
-    let (front, worker) = (Program::start("ingress", &env, &world.log()).await, Program::start("worker", &env, &world.log()).await);
-    let public = front.public.expect("a front");
+    let (ingress, worker) = (
+        Program::start("ingress", &env, &world.log()).await,
+        Program::start("worker", &env, &world.log()).await,
+    );
+    let public = ingress.public.expect("an ingress");
     let slow = harness::slow::SlowSenders::start(public, STRANGERS).await;
     let (pace, seconds) = PACE;
     let paced = load::post_paced(&world, public, pace, seconds).await;
     report.besieged = (paced.acks[paced.acks.len() / 2], paced.acks[paced.acks.len() * 99 / 100]);
-    report.besieged_usage = Usage::of(front.pid());
+    report.besieged_usage = Usage::of(ingress.pid());
     world.inbox.reached(paced.sent.len() as u64).await;
     drop(slow);
-    for program in [front, worker] {
+    for program in [ingress, worker] {
         program.signal(Signal::SIGTERM);
         program.ended().await;
     }
@@ -203,16 +227,19 @@ async fn paced(report: &mut Report, services: &Services) {
     let world = World::new(false).await;
     let prefix = fresh_prefix();
     let env = world.on_brokers(services, &prefix);
-    let (front, worker) = (Program::start("ingress", &env, &world.log()).await, Program::start("worker", &env, &world.log()).await);
+    let (ingress, worker) = (
+        Program::start("ingress", &env, &world.log()).await,
+        Program::start("worker", &env, &world.log()).await,
+    );
     let (pace, seconds) = PACE;
-    let public = front.public.expect("a front");
+    let public = ingress.public.expect("an ingress");
     // The first second warms connections up and is not counted.
     let warm_up = load::post_paced(&world, public, pace, 1).await.sent;
     world.inbox.reached(warm_up.len() as u64).await;
     let sent = load::post_paced(&world, public, pace, seconds).await.sent;
     world.inbox.reached((warm_up.len() + sent.len()) as u64).await;
     report.latency = load::latencies(&world.inbox.mails(), &sent);
-    for program in [front, worker] {
+    for program in [ingress, worker] {
         program.signal(Signal::SIGTERM);
         program.ended().await;
     }

@@ -1,19 +1,21 @@
-//! The login page: a way to see the sign-in half work, and a frontend for those who have none. Plain files, no build.
+//! The login page: a way to see the sign-in half work, and a frontend for those who have none.
+//! Plain files, no build.
 
 use hyper::{
     StatusCode,
     header::{CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY},
 };
-use shared::http::{self, Answer};
+use runtime::http::{self, Answer};
 
-/// Its files.
+/// The files that the sign-in page consists of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Page {
-    /// "Log in".
+    /// The page with the "Log in" button.
     Login,
-    /// Where AuthKit sends the browser back to. A GET of it does nothing: its script posts what is in the address.
+    /// Where AuthKit sends the browser back to. A GET of it does nothing: its script posts what is
+    /// in the address.
     Callback,
-    /// The style of both.
+    /// The style sheet of both pages.
     Style,
     /// The script of the first.
     LoginScript,
@@ -30,7 +32,9 @@ pub(crate) fn answer(page: Page) -> Answer {
         Page::Callback => ("text/html; charset=utf-8", include_str!("page/callback.html")),
         Page::Style => ("text/css; charset=utf-8", include_str!("page/page.css")),
         Page::LoginScript => ("text/javascript; charset=utf-8", include_str!("page/login.js")),
-        Page::CallbackScript => ("text/javascript; charset=utf-8", include_str!("page/callback.js")),
+        Page::CallbackScript => {
+            ("text/javascript; charset=utf-8", include_str!("page/callback.js"))
+        }
     };
     let mut answer = http::answer(StatusCode::OK, kind, text);
     let headers = answer.headers_mut();

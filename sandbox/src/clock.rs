@@ -1,29 +1,27 @@
 //! A clock that moves when told to.
 
-use std::sync::{Mutex, PoisonError};
-
+use domain::clock::Clock;
 use jiff::{SignedDuration, Timestamp};
-use shared::clock::Clock;
+use parking_lot::Mutex;
 
-/// Stands still until moved.
+/// A clock that stands still until it is moved.
 #[derive(Debug)]
 pub struct ManualClock(Mutex<Timestamp>);
 
 impl ManualClock {
-    /// Begins at `now`.
+    /// A clock that shows `now`.
     pub fn at(now: Timestamp) -> Self {
         Self(Mutex::new(now))
     }
 
-    /// Moves by `step`.
     pub fn advance(&self, step: SignedDuration) {
-        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = self.0.lock();
         *now = now.saturating_add(step).unwrap_or(*now);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock()
     }
 }

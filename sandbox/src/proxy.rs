@@ -1,11 +1,8 @@
-//! A TCP proxy that misbehaves as networks do: slow, silent, broken, gone.
+//! A TCP proxy that simulates faults of a network: slow, stalled, cut, unreachable.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{
@@ -20,19 +17,21 @@ use tokio::{
 /// How the proxy treats connections, those that are open included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
-    /// As if it were not there.
+    /// Passes on everything, unchanged and undelayed.
     Fine,
     /// Each piece arrives this much later.
     Delay(Duration),
     /// So many bytes a second, each way.
     Throttle(u32),
-    /// Nothing arrives, either way, and nobody is told. What was on its way arrives when the network is fine again.
+    /// Nothing arrives in either direction, and no connection is closed. Data on its way arrives
+    /// once the fault is over.
     BlackHole,
-    /// Nothing more comes from the server: the client reads the end of the stream, and may go on writing.
+    /// The server's direction is closed: the client reads the end of the stream, and may go on
+    /// writing.
     HalfClosed,
     /// Connections are cut after so many bytes from the server.
     CutAfter(usize),
-    /// Nobody listens, and what was open is reset.
+    /// New connections are refused, and open ones are reset.
     Refused,
 }
 
@@ -56,27 +55,33 @@ impl FaultProxy {
         let address = listener.local_addr()?;
         let (network, state) = watch::channel(Network::Fine);
         let target = Arc::new(Mutex::new(target));
-        let server = tokio::spawn(serve(listener, address, Arc::clone(&target), state)).abort_handle();
+        let server =
+            tokio::spawn(serve(listener, address, Arc::clone(&target), state)).abort_handle();
         Ok(Self { address, network, target, server })
     }
 
-    /// Where it listens.
+    /// The address that the proxy listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// From now on the network is like this.
+    /// Applies this fault from now on, to open connections too.
     pub fn set(&self, network: Network) {
         self.network.send_replace(network);
     }
 
-    /// New connections lead there.
+    /// Connects new clients to `target` from now on.
     pub fn lead_to(&self, target: SocketAddr) {
-        *self.target.lock().unwrap_or_else(PoisonError::into_inner) = target;
+        *self.target.lock() = target;
     }
 }
 
-async fn serve(mut listener: TcpListener, address: SocketAddr, target: Arc<Mutex<SocketAddr>>, mut state: watch::Receiver<Network>) {
+async fn serve(
+    mut listener: TcpListener,
+    address: SocketAddr,
+    target: Arc<Mutex<SocketAddr>>,
+    mut state: watch::Receiver<Network>,
+) {
     let mut connections = JoinSet::new();
     loop {
         if *state.borrow_and_update() == Network::Refused {
@@ -97,12 +102,12 @@ async fn serve(mut listener: TcpListener, address: SocketAddr, target: Arc<Mutex
             },
         };
         while connections.try_join_next().is_some() {}
-        let target = *target.lock().unwrap_or_else(PoisonError::into_inner);
+        let target = *target.lock();
         connections.spawn(join(client, target, state.clone()));
     }
 }
 
-/// The port is ours: whoever chose it chose it out of reach of the system's own choices.
+/// Listens on a port that was chosen outside the system's ephemeral range.
 async fn bind_again(address: SocketAddr) -> TcpListener {
     loop {
         match TcpListener::bind(address).await {
@@ -127,7 +132,11 @@ async fn join(client: TcpStream, target: SocketAddr, state: watch::Receiver<Netw
     }
 }
 
-async fn upwards(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch::Receiver<Network>) {
+async fn upwards(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut state: watch::Receiver<Network>,
+) {
     let mut piece = [0; 16 * 1024];
     loop {
         match from.read(&mut piece).await {
@@ -140,13 +149,17 @@ async fn upwards(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: wat
             }
         }
     }
-    // The client has said all it wanted to; the server's answer still goes down.
+    // The client has finished writing; the server's answer is still passed on.
     if to.shutdown().await.is_ok() {
         std::future::pending::<()>().await;
     }
 }
 
-async fn downwards(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch::Receiver<Network>) {
+async fn downwards(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut state: watch::Receiver<Network>,
+) {
     let mut piece = [0; 16 * 1024];
     let mut passed = 0;
     loop {
@@ -169,7 +182,11 @@ async fn downwards(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: w
             Some(Ok(length)) => length,
         };
         hold(&mut state, length).await;
-        let length = if let Network::CutAfter(limit) = now { length.min(limit.saturating_sub(passed)) } else { length };
+        let length = if let Network::CutAfter(limit) = now {
+            length.min(limit.saturating_sub(passed))
+        } else {
+            length
+        };
         passed += length;
         if to.write_all(&piece[..length]).await.is_err() {
             return;
@@ -180,12 +197,12 @@ async fn downwards(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: w
     }
 }
 
-/// What is dropped next ends with a reset instead of a goodbye. Fails only on a socket that is closed already.
+/// Makes closing this socket send a reset. Fails only on a socket that is closed already.
 fn reset(to: &OwnedWriteHalf) {
     drop(to.as_ref().set_zero_linger());
 }
 
-/// Keeps a piece back for as long as the network does.
+/// Delays a piece of data as the current fault demands.
 async fn hold(state: &mut watch::Receiver<Network>, length: usize) {
     let now = *state.borrow();
     match now {

@@ -1,4 +1,4 @@
-//! A mail as a person sees it: decoded headers, text and HTML.
+//! A mail as a mail program shows it: decoded headers, text and HTML.
 
 use mail_parser::{MessageParser, MimeHeaders as _};
 use serde::Serialize;
@@ -6,22 +6,21 @@ use serde::Serialize;
 /// What a mail program would show.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Readable {
-    /// Decoded subject.
     pub subject: String,
-    /// Decoded text part.
     pub text: String,
-    /// Decoded HTML part.
     pub html: String,
     /// With its angle brackets stripped.
     pub message_id: String,
 }
 
-/// Decodes a raw mail; `None` if it is none, or lacks one of the two alternatives.
+/// Decodes a raw mail; `None` if it is invalid or lacks one of the two alternatives.
 pub fn read(raw: &[u8]) -> Option<Readable> {
     let message = MessageParser::default().parse(raw)?;
     let part = |subtype: &str| {
         let fits = |part: &&mail_parser::MessagePart<'_>| {
-            part.content_type().and_then(|kind| kind.subtype()).is_some_and(|found| found == subtype)
+            part.content_type()
+                .and_then(|kind| kind.subtype())
+                .is_some_and(|found| found == subtype)
         };
         message.parts.iter().find(fits).and_then(|part| part.text_contents()).map(str::to_owned)
     };
@@ -36,9 +35,8 @@ pub fn read(raw: &[u8]) -> Option<Readable> {
 impl Readable {
     /// The code: the line of the text that is nothing but letters and digits.
     pub fn code(&self) -> Option<&str> {
-        self.text
-            .lines()
-            .map(str::trim)
-            .find(|line| (4..=16).contains(&line.len()) && line.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        self.text.lines().map(str::trim).find(|line| {
+            (4..=16).contains(&line.len()) && line.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        })
     }
 }

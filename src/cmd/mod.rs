@@ -1,7 +1,7 @@
 //! The commands, one file each, and what they share: exit codes, logging, the runtime.
 //!
-//! Exit codes: 0 all went well; 1 something failed; 2 the command line or the configuration is wrong, and nothing was
-//! bound or sent.
+//! Exit codes: 0 success; 1 failure; 2 the command line or the configuration is invalid, and
+//! nothing was bound or sent.
 
 mod dead;
 mod demo;
@@ -15,12 +15,18 @@ mod why;
 use std::{io::Write as _, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use shared::{telemetry, telemetry::LogFormat, tls};
+use runtime::{
+    telemetry::{self, LogFormat},
+    tls,
+};
 
-use crate::config::args::{IngressArgs, ServeArgs, WorkerArgs};
+use crate::config::{
+    args::{IngressArgs, ServeArgs, WorkerArgs},
+    read_ingress, read_serve, read_worker,
+};
 
-/// The command line or the configuration is wrong.
-const WRONG_USE: u8 = 2;
+/// Exit code when the command line or the configuration is invalid.
+const USAGE_ERROR: u8 = 2;
 
 /// Mails WorkOS login codes from your own SMTP relay.
 #[derive(Debug, Parser)]
@@ -32,35 +38,36 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Take webhooks and send mails, in one process
+    /// Accept webhooks and send mails in one process
     Serve(Box<ServeArgs>),
-    /// Take webhooks only (RabbitMQ and Redis)
+    /// Accept webhooks only; needs RabbitMQ and Redis
     Ingress(Box<IngressArgs>),
-    /// Send mails only (RabbitMQ and Redis)
+    /// Send mails only; needs RabbitMQ and Redis
     Worker(Box<WorkerArgs>),
-    /// What became of an event, or of a person's
+    /// Show what became of an event, or of a user's events
     Why(Box<why::WhyArgs>),
-    /// Look at dead letters, send them back to work, throw them away
+    /// List, redrive and purge dead letters
     Dead(Box<dead::DeadArgs>),
-    /// See it work: a stand-in for WorkOS, an inbox, and the real thing in between
+    /// Try Authpost between a stand-in for WorkOS and an inbox, with no account and no
+    /// configuration
     Demo(demo::DemoArgs),
-    /// Is everything as it must be? One line a fact, and what to do
+    /// Check the configuration and everything it depends on
     Doctor(Box<doctor::DoctorArgs>),
-    /// Look one time for what the webhooks have missed
+    /// Check once for events that the webhooks missed
     Reconcile(Box<reconcile::ReconcileArgs>),
-    /// Sign a webhook body as WorkOS would
+    /// Sign a webhook body as WorkOS does
     Sign(sign::SignArgs),
-    /// Ask a running process whether it is ready (or alive)
+    /// Check whether a running process is ready or alive
     Healthcheck(healthcheck::HealthcheckArgs),
 }
 
-/// Runs the command line.
+/// Parses the command line, runs the command and returns its exit code.
 pub fn main() -> ExitCode {
     tls::install_provider();
     match Cli::parse().command {
-        Command::Serve(args) => run::serve(*args),
-        Command::Ingress(args) => run::ingress(*args),
-        Command::Worker(args) => run::worker(*args),
+        Command::Serve(args) => run::run(read_serve(*args)),
+        Command::Ingress(args) => run::run(read_ingress(*args)),
+        Command::Worker(args) => run::run(read_worker(*args)),
         Command::Why(args) => why::why(*args),
         Command::Dead(args) => dead::dead(*args),
         Command::Demo(args) => demo::demo(args),
@@ -71,24 +78,24 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Says on standard error what is wrong with how we were called.
-fn wrong_use(problem: &dyn std::fmt::Display) -> ExitCode {
-    complain(problem);
-    ExitCode::from(WRONG_USE)
+/// Reports an invalid command line or configuration on standard error.
+fn usage_error(problem: &dyn std::fmt::Display) -> ExitCode {
+    print_error(problem);
+    ExitCode::from(USAGE_ERROR)
 }
 
-/// Says on standard error what went wrong.
+/// Reports a failure on standard error.
 fn failed(error: &anyhow::Error) -> ExitCode {
-    complain(&format_args!("{error:#}"));
+    print_error(&format_args!("{error:#}"));
     ExitCode::FAILURE
 }
 
-fn complain(problem: &dyn std::fmt::Display) {
-    // Nobody is left to tell if standard error is closed.
+fn print_error(problem: &dyn std::fmt::Display) {
+    // Nothing can be reported if standard error is closed.
     writeln!(std::io::stderr(), "authpost: {problem}").unwrap_or_default();
 }
 
-/// A line on standard output; a closed pipe is the reader's choice.
+/// Prints a line on standard output. A closed pipe is no error.
 fn print(text: &str) {
     writeln!(std::io::stdout(), "{text}").unwrap_or_default();
 }
@@ -101,20 +108,15 @@ fn start_logging(format: LogFormat, levels: &str) -> Result<(), String> {
 fn block_on(future: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return failed(&anyhow::Error::new(error).context("the runtime cannot start")),
+        Err(error) => {
+            return failed(&anyhow::Error::new(error).context("cannot start the runtime"));
+        }
     };
     let code = runtime.block_on(future).unwrap_or_else(|error| failed(&error));
-    // What was cut off after the grace period must not hold the process up.
+    // Tasks that were cut off after the grace period must not delay the exit.
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
     code
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        super::Cli::command().debug_assert();
-    }
-}
+mod tests;

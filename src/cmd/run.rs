@@ -1,83 +1,66 @@
-//! `authpost serve`, `authpost ingress`, `authpost worker`: read everything, then start, then wait.
+//! `authpost serve`, `authpost ingress`, `authpost worker`: read the configuration, start, wait for
+//! the end.
 
 use std::{process::ExitCode, sync::Arc};
 
-use shared::{
+use runtime::{
     clock::SystemClock,
     telemetry::{self, export::Exporting},
-    tls,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{block_on, wrong_use};
+use super::{block_on, usage_error};
 use crate::{
     VERSION,
     config::{
-        args::{IngressArgs, ServeArgs, WorkerArgs},
-        read_ingress, read_serve, read_worker,
-        settings::Process,
+        Problems,
+        settings::{ProcessSettings, Settings},
     },
-    descriptors,
-    service::{self, Service},
+    descriptors, service,
 };
 
-pub(super) fn serve(args: ServeArgs) -> ExitCode {
-    match read_serve(args) {
-        Err(problems) => wrong_use(&problems),
-        Ok(settings) => {
-            let process = settings.3.clone();
-            until_stopped("serve", &process, service::serve(settings, Arc::new(SystemClock), CancellationToken::new()))
-        }
+/// Runs the roles of these settings until they are stopped.
+pub(super) fn run(settings: Result<Settings, Problems>) -> ExitCode {
+    match settings {
+        Err(problems) => usage_error(&problems),
+        Ok(settings) => block_on(run_until_stopped(settings)),
     }
 }
 
-pub(super) fn ingress(args: IngressArgs) -> ExitCode {
-    match read_ingress(args) {
-        Err(problems) => wrong_use(&problems),
-        Ok(settings) => {
-            let process = settings.2.clone();
-            until_stopped("ingress", &process, service::ingress(settings, Arc::new(SystemClock), CancellationToken::new()))
-        }
+async fn run_until_stopped(settings: Settings) -> anyhow::Result<ExitCode> {
+    let exporting = match start_telemetry(&settings.process) {
+        Ok(exporting) => exporting,
+        Err(why) => return Ok(usage_error(&why)),
+    };
+    descriptors::raise();
+    tracing::info!(
+        version = VERSION,
+        role = settings.roles.name(),
+        traces = exporting.is_some(),
+        "starting authpost"
+    );
+    let service =
+        service::start(&settings, Arc::new(SystemClock), CancellationToken::new()).await?;
+    tracing::info!(admin = %service.admin, "started authpost");
+    let code = service.run().await;
+    if let Some(exporting) = exporting {
+        exporting.finish().await;
     }
+    Ok(code)
 }
 
-pub(super) fn worker(args: WorkerArgs) -> ExitCode {
-    match read_worker(args) {
-        Err(problems) => wrong_use(&problems),
-        Ok(settings) => {
-            let process = settings.2.clone();
-            until_stopped("worker", &process, service::worker(settings, Arc::new(SystemClock), CancellationToken::new()))
-        }
-    }
-}
-
-fn until_stopped(role: &'static str, process: &Process, starting: impl Future<Output = anyhow::Result<Service>>) -> ExitCode {
-    block_on(async {
-        let exporting = match start_telemetry(process) {
-            Ok(exporting) => exporting,
-            Err(why) => return Ok(wrong_use(&why)),
-        };
-        descriptors::raise();
-        tracing::info!(version = VERSION, role, traces = exporting.is_some(), "starting");
-        let service = starting.await?;
-        tracing::info!(admin = %service.admin, "started");
-        let code = service.run().await;
-        if let Some(exporting) = exporting {
-            exporting.finish().await;
-        }
-        Ok(code)
-    })
-}
-
-/// Log lines, and spans if a collector is named.
-fn start_telemetry(process: &Process) -> anyhow::Result<Option<Exporting>> {
-    let Process { log, log_levels, extra_ca, traces, .. } = process;
-    match traces {
+/// Starts logging, and traces if a collector is configured.
+fn start_telemetry(process: &ProcessSettings) -> anyhow::Result<Option<Exporting>> {
+    let ProcessSettings { log, log_levels, trust, traces, .. } = process;
+    let started = match traces {
         None => telemetry::start(*log, log_levels).map(|()| None),
-        Some(collector) => {
-            let tls = tls::client(extra_ca.as_deref())?;
-            telemetry::start_with_traces((*log, log_levels), collector.clone(), VERSION, &tls).map(Some)
-        }
-    }
-    .map_err(Into::into)
+        Some(collector) => telemetry::start_with_traces(
+            (*log, log_levels),
+            collector.clone(),
+            VERSION,
+            trust.client(),
+        )
+        .map(Some),
+    };
+    Ok(started?)
 }

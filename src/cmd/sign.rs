@@ -1,35 +1,33 @@
-//! `authpost sign`: the header WorkOS would send, to try an endpoint by hand.
+//! `authpost sign`: prints the header that WorkOS would send, to try an endpoint by hand.
 
 use std::{io::Read as _, path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use secrecy::SecretString;
-use shared::{
-    clock::{Clock as _, SystemClock},
-    webhook::sign as signature,
-};
+use domain::{clock::Clock as _, webhook::sign as signature};
+use runtime::{clock::SystemClock, random::ulid};
+use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{print, wrong_use};
+use super::{print, usage_error};
 
-/// Largest body read.
+/// Largest body read from a file, in bytes.
 const MAX_BODY: u64 = 1024 * 1024;
 
-/// `authpost sign`
 #[derive(Debug, Args)]
 pub(super) struct SignArgs {
-    /// Secret of the webhook endpoint; the first of several
+    /// Secret of the webhook endpoint; of several the first
     #[arg(long, env = "WORKOS_WEBHOOK_SECRET", hide_env_values = true, value_name = "SECRET")]
-    workos_webhook_secret: Option<String>,
-    /// File that holds WORKOS_WEBHOOK_SECRET
+    workos_webhook_secret: Option<SecretString>,
+    /// File with the value of WORKOS_WEBHOOK_SECRET
     #[arg(long, env = "WORKOS_WEBHOOK_SECRET_FILE", value_name = "FILE")]
     workos_webhook_secret_file: Option<PathBuf>,
-    /// File with the body, "-" for standard input; without it, a sample magic_auth.created event is made
+    /// File with the body, or "-" for standard input (default: a new sample magic_auth.created
+    /// event)
     #[arg(value_name = "BODY")]
     body: Option<PathBuf>,
     /// Print a curl command that posts the signed body
     #[arg(long)]
     curl: bool,
-    /// Where the curl command posts to
+    /// URL for the curl command
     #[arg(long, default_value = "http://127.0.0.1:8080/v1/workos_webhook/", value_name = "URL")]
     url: String,
 }
@@ -37,7 +35,7 @@ pub(super) struct SignArgs {
 pub(super) fn sign(args: &SignArgs) -> ExitCode {
     let secret = match secret(args) {
         Ok(secret) => secret,
-        Err(problem) => return wrong_use(&problem),
+        Err(problem) => return usage_error(&problem),
     };
     let body = match &args.body {
         None => Ok(sample()),
@@ -45,10 +43,10 @@ pub(super) fn sign(args: &SignArgs) -> ExitCode {
     };
     let body = match body {
         Ok(body) => body,
-        Err(problem) => return wrong_use(&problem),
+        Err(problem) => return usage_error(&problem),
     };
     let Some(header) = signature(&secret, SystemClock.now(), body.as_bytes()) else {
-        return wrong_use(&"WORKOS_WEBHOOK_SECRET is empty");
+        return usage_error(&"WORKOS_WEBHOOK_SECRET is empty");
     };
     if args.curl {
         print(&format!(
@@ -67,13 +65,22 @@ pub(super) fn sign(args: &SignArgs) -> ExitCode {
 
 fn secret(args: &SignArgs) -> Result<SecretString, &'static str> {
     let text = match (&args.workos_webhook_secret, &args.workos_webhook_secret_file) {
-        (Some(text), None) => text.clone(),
-        (None, Some(file)) => std::fs::read_to_string(file).map_err(|_| "WORKOS_WEBHOOK_SECRET_FILE cannot be read")?,
+        (Some(secret), None) => secret.expose_secret().to_owned(),
+        (None, Some(file)) => std::fs::read_to_string(file)
+            .map_err(|_| "WORKOS_WEBHOOK_SECRET_FILE cannot be read")?,
         (None, None) => return Err("WORKOS_WEBHOOK_SECRET is not set"),
-        (Some(_), Some(_)) => return Err("WORKOS_WEBHOOK_SECRET is given both itself and as a file: give one of them"),
+        (Some(_), Some(_)) => {
+            return Err(
+                "WORKOS_WEBHOOK_SECRET is set both directly and as a file: set one of them",
+            );
+        }
     };
     let first = text.split(',').next().unwrap_or_default().trim();
-    if first.is_empty() { Err("WORKOS_WEBHOOK_SECRET is empty") } else { Ok(SecretString::from(first.to_owned())) }
+    if first.is_empty() {
+        Err("WORKOS_WEBHOOK_SECRET is empty")
+    } else {
+        Ok(SecretString::from(first.to_owned()))
+    }
 }
 
 fn read(path: &PathBuf) -> Result<String, String> {
@@ -83,16 +90,18 @@ fn read(path: &PathBuf) -> Result<String, String> {
     } else {
         std::fs::File::open(path).and_then(|file| file.take(MAX_BODY).read_to_string(&mut body))
     };
-    read.map(|_| body).map_err(|error| format!("{} cannot be read: {}", path.display(), error.kind()))
+    read.map(|_| body)
+        .map_err(|error| format!("{} cannot be read: {}", path.display(), error.kind()))
 }
 
-/// An event with fresh ids. WorkOS will know no such code, so a real worker ends it as a dead letter, `not_found`.
+/// An event with new ids. WorkOS has no such code, so a real worker makes it a dead letter with the
+/// reason `not_found`.
 fn sample() -> String {
     let now = SystemClock.now();
     let made = sandbox::workos::MagicAuth {
-        id: format!("magic_auth_{}", ulid::Ulid::generate()),
-        event_id: format!("event_{}", ulid::Ulid::generate()),
-        user_id: format!("user_{}", ulid::Ulid::generate()),
+        id: format!("magic_auth_{}", ulid(now)),
+        event_id: format!("event_{}", ulid(now)),
+        user_id: format!("user_{}", ulid(now)),
         email: "alice@example.com".to_owned(),
         code: String::new(),
         created_at: now,
@@ -101,7 +110,7 @@ fn sample() -> String {
     made.event()
 }
 
-/// For a POSIX shell.
+/// Quotes `text` for a POSIX shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }

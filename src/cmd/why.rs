@@ -1,213 +1,260 @@
-//! `authpost why`: what became of an event, or of a person's. Works beside a running service, on both engines.
+//! `authpost why`: shows what became of an event, or of a user's events. Works beside a running
+//! service, on both engines.
 
 use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 
 use clap::Args;
-use jiff::SignedDuration;
-use serde_json::{Value, json};
-use shared::{
-    clock::{Clock as _, SystemClock},
-    dedupe::records::{Progress, Record},
+use domain::{
+    claims::History,
+    clock::Clock as _,
     event::QueuedEvent,
+    event_log::EventLog,
     ids::EventId,
     queue::{
-        dead::{DeadLetter, Fate},
+        dead_letters::{Action, DeadLetter},
         search::Waiting,
     },
-    telemetry::LogFormat,
-    tls,
-    workos::events::{Events as _, WorkosEvents},
+    records::{Progress, Record},
 };
+use jiff::SignedDuration;
+use runtime::{clock::SystemClock, telemetry::LogFormat};
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use workos::WorkosEvents;
 
-use super::{block_on, print, start_logging, wrong_use};
+use super::{block_on, print, start_logging, usage_error};
 use crate::{
     config::{
-        args::{Operator, Workos},
-        read_operator, read_reconcile, settings,
+        Inspection,
+        args::{OperatorOptions, WorkosOptions},
+        read_operator, read_reconcile,
     },
-    service,
-    wiring::{self, Records},
+    deps::Deps,
+    engines::{self, Access, OpenEngine},
 };
 
-/// How far back WorkOS is asked.
-const BACK: SignedDuration = SignedDuration::from_hours(24);
+/// How far back the events of WorkOS are listed.
+const LOOK_BACK: SignedDuration = SignedDuration::from_hours(24);
 
-/// `authpost why`
 #[derive(Debug, Args)]
 pub(super) struct WhyArgs {
-    /// An event (event_…) or a code (magic_auth_…)
+    /// Id of an event (event_…) or of a code (magic_auth_…)
     #[arg(value_name = "ID", required_unless_present = "user", conflicts_with = "user")]
     id: Option<String>,
     /// All events of this user (user_…)
     #[arg(long, value_name = "USER_ID")]
     user: Option<String>,
-    /// Ask WorkOS too what happened in the last day: tells what never arrived here
+    /// Also list the events of the last day at WorkOS, which shows those that never arrived here
     #[arg(long)]
     workos: bool,
-    /// As JSON
+    /// Print what was found as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    api: Workos,
+    api: WorkosOptions,
     #[command(flatten)]
-    operator: Operator,
+    operator: OperatorOptions,
 }
 
 pub(super) fn why(args: WhyArgs) -> ExitCode {
     let WhyArgs { id, user, workos, json, api, operator } = args;
     if let Err(why) = start_logging(LogFormat::Text, &operator.log_levels) {
-        return wrong_use(&why);
+        return usage_error(&why);
     }
     let read = if workos {
-        read_reconcile(operator, api).map(|(engine, extra_ca, workos)| (engine, extra_ca, Some(workos)))
+        read_reconcile(operator, api).map(|(inspection, api)| (inspection, Some(api)))
     } else {
-        read_operator(operator).map(|(engine, extra_ca)| (engine, extra_ca, None))
+        read_operator(operator).map(|inspection| (inspection, None))
     };
-    let (engine, extra_ca, workos) = match read {
+    let (Inspection { engine, trust }, api) = match read {
         Ok(read) => read,
-        Err(problems) => return wrong_use(&problems),
+        Err(problems) => return usage_error(&problems),
     };
-    let about = About { id, user };
+    let query = Query { id, user };
     block_on(async move {
-        let around = service::surroundings(Arc::new(SystemClock), CancellationToken::new())?;
-        let records = wiring::records(&engine, extra_ca.as_deref(), &around)?;
-        let mut lives = look_here(&records, &about).await?;
-        if let Some(workos) = workos {
-            ask_workos(&workos, extra_ca.as_deref(), &about, &mut lives).await?;
+        let deps = Deps::new(Arc::new(SystemClock), trust, CancellationToken::new())?;
+        let engine = engines::open(&engine, Access::Operator, &deps)?;
+        let mut reports = search(engine.as_ref(), &query).await?;
+        if let Some(api) = api {
+            list_at_workos(&WorkosEvents::new(&api, &deps.trust), &query, &mut reports).await?;
         }
-        for (id, life) in &mut lives {
-            // Ids of events that were found are ids; one that was typed may be anything.
-            if let Ok(id) = EventId::parse(id) {
-                life.record = records.inner.claims.find(&id).await?;
-            }
-        }
-        Ok(tell(&lives, json))
+        add_records(engine.as_ref(), &mut reports).await?;
+        Ok(print_reports(&reports, json))
     })
 }
 
-/// Which events are meant.
+/// The events that the arguments select.
 #[derive(Clone)]
-struct About {
+struct Query {
     id: Option<String>,
     user: Option<String>,
 }
 
-impl About {
-    fn means(&self, event: &QueuedEvent) -> bool {
-        let id = self.id.as_deref().is_some_and(|id| id == event.event_id.as_str() || id == event.object_id.as_str());
-        id || self.user.as_deref().is_some_and(|user| event.user_id.as_ref().is_some_and(|known| known.as_str() == user))
+impl Query {
+    fn matches(&self, event: &QueuedEvent) -> bool {
+        let id = self
+            .id
+            .as_deref()
+            .is_some_and(|id| id == event.event_id.as_str() || id == event.object_id.as_str());
+        id || self
+            .user
+            .as_deref()
+            .is_some_and(|user| event.user_id.as_ref().is_some_and(|known| known.as_str() == user))
     }
 }
 
-/// All that is known of one event.
+/// Everything known about one event.
 #[derive(Default)]
-struct Life {
+struct Report {
     event: Option<QueuedEvent>,
-    in_workos: bool,
+    at_workos: bool,
     waiting: Option<Waiting>,
     dead: Option<DeadLetter>,
     record: Option<Record>,
 }
 
-type Lives = BTreeMap<String, Life>;
+type Reports = BTreeMap<String, Report>;
 
-async fn look_here(records: &Records, about: &About) -> anyhow::Result<Lives> {
-    let mut lives = Lives::new();
-    if let Some(id) = about.id.as_ref().filter(|id| id.starts_with("event_")) {
-        lives.insert(id.clone(), Life::default());
+async fn search(engine: &dyn OpenEngine, query: &Query) -> anyhow::Result<Reports> {
+    let mut reports = Reports::new();
+    if let Some(id) = query.id.as_ref().filter(|id| id.starts_with("event_")) {
+        reports.insert(id.clone(), Report::default());
     }
-    let wanted = about.clone();
-    for waiting in records.search.search(Arc::new(move |event| wanted.means(event))).await? {
-        let life = lives.entry(waiting.event.event_id.to_string()).or_default();
-        life.event = Some(waiting.event.clone());
-        life.waiting = Some(waiting);
+    let wanted = query.clone();
+    for waiting in engine.search().search(Arc::new(move |event| wanted.matches(event))).await? {
+        let report = reports.entry(waiting.event.event_id.to_string()).or_default();
+        report.event = Some(waiting.event.clone());
+        report.waiting = Some(waiting);
     }
-    for (letter, _) in records.dead.walk(Arc::new(|_| Fate::Keep)).await? {
-        let Some(event) = letter.event.as_ref().ok().filter(|event| about.means(event)) else { continue };
-        let life = lives.entry(event.event_id.to_string()).or_default();
-        life.event = Some(event.clone());
-        life.dead = Some(letter);
+    for (letter, _) in engine.dead_letters().walk(Arc::new(|_| Action::Keep)).await? {
+        let Some(event) = letter.event.as_ref().ok().filter(|event| query.matches(event)) else {
+            continue;
+        };
+        let report = reports.entry(event.event_id.to_string()).or_default();
+        report.event = Some(event.clone());
+        report.dead = Some(letter);
     }
-    Ok(lives)
+    Ok(reports)
 }
 
-async fn ask_workos(workos: &settings::Workos, extra_ca: Option<&[u8]>, about: &About, lives: &mut Lives) -> anyhow::Result<()> {
-    let now = SystemClock.now();
-    let events = WorkosEvents::new(&workos.url, &workos.key, workos.timeout, &*tls::client(extra_ca)?)?;
-    for event in events.since(now.saturating_sub(BACK)?, now).await? {
-        if about.means(&event) {
-            let life = lives.entry(event.event_id.to_string()).or_default();
-            life.in_workos = true;
-            life.event.get_or_insert(event);
+async fn add_records(engine: &dyn OpenEngine, reports: &mut Reports) -> anyhow::Result<()> {
+    for (id, report) in reports {
+        // Ids of events that were found are valid; one from the command line may be anything.
+        if let Ok(id) = EventId::parse(id) {
+            report.record = engine.records().find(&id).await?;
         }
     }
     Ok(())
 }
 
-impl Life {
-    /// What became of it, in one sentence; and whether anything is known here.
+async fn list_at_workos(
+    events: &dyn EventLog,
+    query: &Query,
+    reports: &mut Reports,
+) -> anyhow::Result<()> {
+    let now = SystemClock.now();
+    for event in events.since(now.saturating_sub(LOOK_BACK)?, now).await? {
+        if query.matches(&event) {
+            let report = reports.entry(event.event_id.to_string()).or_default();
+            report.at_workos = true;
+            report.event.get_or_insert(event);
+        }
+    }
+    Ok(())
+}
+
+impl Report {
+    /// What became of it, in one sentence; and whether anything is known of it here.
     fn verdict(&self) -> (String, bool) {
         if let Some(Record { progress: Progress::Sent(receipt), .. }) = &self.record {
-            return (format!("sent; the relay took it as {receipt:?}: its log knows the rest"), true);
+            return (format!("sent; the relay accepted it as {receipt:?}: see its log"), true);
         }
         if let Some(letter) = &self.dead {
-            return (format!("dead letter after {} attempts: {} ({})", letter.attempt, letter.reason, letter.detail), true);
+            return (
+                format!(
+                    "dead letter after {} attempts: {} ({})",
+                    letter.attempt, letter.reason, letter.detail
+                ),
+                true,
+            );
         }
         if let Some(Waiting { place, attempt, reason, .. }) = &self.waiting {
-            let after = reason.as_ref().map(|reason| format!(", after {reason}")).unwrap_or_default();
+            let after =
+                reason.as_ref().map(|reason| format!(", after {reason}")).unwrap_or_default();
             return (format!("waiting in {place} for attempt {attempt}{after}"), true);
         }
-        match (&self.record, self.in_workos) {
-            (Some(Record { progress: Progress::Leased | Progress::Sending, .. }), _) => ("in a worker's hands".to_owned(), true),
-            (Some(_), _) => ("worked on, and not sent: its code has expired, or it comes again".to_owned(), true),
-            (None, true) => ("never arrived here, or its code had expired when it did: see `authpost reconcile`".to_owned(), false),
-            (None, false) => ("nothing is known of it here; with --workos WorkOS is asked, too".to_owned(), false),
+        match (&self.record, self.at_workos) {
+            (Some(Record { progress: Progress::Leased | Progress::Sending, .. }), _) => {
+                ("being processed by a worker".to_owned(), true)
+            }
+            (Some(_), _) => (
+                "processed but not sent: its code has expired, or it will be retried".to_owned(),
+                true,
+            ),
+            (None, true) => (
+                "never arrived here, or its code had expired when it did: see `authpost reconcile`"
+                    .to_owned(),
+                false,
+            ),
+            (None, false) => ("unknown here; ask WorkOS too with --workos".to_owned(), false),
         }
     }
 
     fn doubts(&self) -> Option<String> {
-        let Record { silences, died_sending, .. } = self.record.as_ref()?;
-        let died = if *died_sending { ", a worker died while sending" } else { "" };
-        (*silences > 0 || *died_sending).then(|| format!("a mail may be out: the relay was silent {silences} times{died}"))
+        let history = self.record.as_ref()?.history;
+        let History { unanswered_sends, crashed_sending } = history;
+        let crashed = if crashed_sending { ", a worker crashed while sending" } else { "" };
+        let doubts = || {
+            format!(
+                "a mail may have been sent: the relay did not answer {unanswered_sends} times{crashed}"
+            )
+        };
+        history.may_have_sent().then(doubts)
     }
 
     fn describe(&self, id: &str) -> Value {
         let event = self.event.as_ref();
         json!({
-            "event_id": id, "verdict": self.verdict().0, "doubts": self.doubts(), "in_workos": self.in_workos,
+            "event_id": id, "verdict": self.verdict().0, "doubts": self.doubts(), "at_workos": self.at_workos,
             "magic_auth_id": event.map(|event| event.object_id.as_str()), "user_id": event.and_then(|event| event.user_id.as_ref()).map(ToString::to_string),
             "created_at": event.map(|event| event.created_at), "received_at": event.map(|event| event.received_at).filter(|_| self.arrived()),
             "expires_at": event.map(|event| event.expires_at),
         })
     }
 
-    /// Whether what is known of the event comes from here.
+    /// Whether the event was found here.
     fn arrived(&self) -> bool {
         self.waiting.is_some() || self.dead.is_some()
     }
 }
 
-fn tell(lives: &Lives, as_json: bool) -> ExitCode {
-    let described: Vec<Value> = lives.iter().map(|(id, life)| life.describe(id)).collect();
+fn print_reports(reports: &Reports, as_json: bool) -> ExitCode {
+    let described: Vec<Value> = reports.iter().map(|(id, report)| report.describe(id)).collect();
     if as_json {
         print(&serde_json::to_string_pretty(&described).unwrap_or_default());
     } else if described.is_empty() {
-        print("nothing is known of it here, and no event of it waits; records are kept under the event's id (event_…)");
+        print("unknown here, and no event of it is queued; records are kept by event id (event_…)");
     } else {
-        described.iter().for_each(|life| print(&lines(life)));
+        described.iter().for_each(|report| print(&lines(report)));
     }
-    let known = lives.values().any(|life| life.verdict().1 || life.in_workos);
+    let known = reports.values().any(|report| report.verdict().1 || report.at_workos);
     if known { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn lines(life: &Value) -> String {
-    let text = |name: &str| life[name].as_str();
-    let mut lines = vec![text("event_id").unwrap_or_default().to_owned(), format!("  {}", text("verdict").unwrap_or_default())];
+fn lines(report: &Value) -> String {
+    let text = |name: &str| report[name].as_str();
+    let mut lines = vec![
+        text("event_id").unwrap_or_default().to_owned(),
+        format!("  {}", text("verdict").unwrap_or_default()),
+    ];
     lines.extend(text("doubts").map(|doubts| format!("  {doubts}")));
-    for (name, word) in
-        [("magic_auth_id", "code"), ("user_id", "user"), ("created_at", "made"), ("received_at", "received"), ("expires_at", "expires")]
-    {
+    for (name, word) in [
+        ("magic_auth_id", "code"),
+        ("user_id", "user"),
+        ("created_at", "created"),
+        ("received_at", "received"),
+        ("expires_at", "expires"),
+    ] {
         lines.extend(text(name).map(|value| format!("  {word:<9} {value}")));
     }
     lines.join("\n")

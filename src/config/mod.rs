@@ -1,32 +1,36 @@
-//! Configuration: every option is a flag and an environment variable, every secret can come from a file, and
-//! everything is read before anything binds.
+//! Configuration: every option is a flag and an environment variable, every secret can come from a
+//! file, and everything is read before anything binds.
 //!
-//! [`args`] declares the options (and with them `--help`), [`read`] turns them into [`settings`] whose types leave no
-//! illegal combination, and collects every problem on the way instead of stopping at the first.
+//! [`args`] declares the options (and with them `--help`); [`read`] parses them into [`settings`],
+//! whose types leave no invalid combination, and collects every problem on the way instead of
+//! stopping at the first.
 
 pub mod args;
+mod engine;
 mod parse;
+mod process;
 mod read;
 pub mod settings;
 mod sign_in;
 mod traces;
+mod worker;
 mod workos;
 
 use std::fmt;
 
-pub use read::{read_ingress, read_operator, read_reconcile, read_serve, read_worker};
+pub use read::{Inspection, read_ingress, read_operator, read_reconcile, read_serve, read_worker};
 
-/// All that is wrong with a configuration. Names variables and rules, never values.
+/// Everything that is wrong with a configuration. Names variables and rules, never values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(Vec<(&'static str, String)>);
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "the configuration cannot be used:")?;
+        writeln!(f, "the configuration is invalid:")?;
         for (variable, why) in &self.0 {
             writeln!(f, "  {variable} {why}")?;
         }
-        write!(f, "see `authpost <command> --help` for every option")
+        write!(f, "run `authpost <command> --help` for a list of all options")
     }
 }
 

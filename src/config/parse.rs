@@ -1,4 +1,4 @@
-//! Reading single values, and remembering what was wrong with them.
+//! Parses single values, and collects what is wrong with them.
 
 use std::{
     path::{Path, PathBuf},
@@ -6,14 +6,15 @@ use std::{
     time::Duration,
 };
 
+use domain::{address::EmailAddress, webhook::WebhookKeys};
 use jiff::{Span, SpanRelativeTo};
-use secrecy::SecretString;
-use shared::address::EmailAddress;
+use secrecy::{ExposeSecret as _, SecretString};
 use worker::mail::message::Sender;
 
 use super::Problems;
 
-/// Collects problems. Each reading returns `None` after noting one, so that all are found in one pass.
+/// Collects problems. Each method returns `None` after noting one, so that all are found in one
+/// pass.
 #[derive(Default)]
 pub(super) struct Reader {
     problems: Vec<(&'static str, String)>,
@@ -24,7 +25,7 @@ impl Reader {
         self.problems.push((variable, why.into()));
     }
 
-    /// The settings if all of them could be read.
+    /// The settings if no problem was noted.
     pub(super) fn finish<T>(self, settings: Option<T>) -> Result<T, Problems> {
         match settings {
             Some(settings) if self.problems.is_empty() => Ok(settings),
@@ -32,53 +33,102 @@ impl Reader {
         }
     }
 
-    pub(super) fn note<T, E: ToString>(&mut self, variable: &'static str, result: Result<T, E>) -> Option<T> {
+    pub(super) fn note<T, E: ToString>(
+        &mut self,
+        variable: &'static str,
+        result: Result<T, E>,
+    ) -> Option<T> {
         result.map_err(|why| self.problem(variable, why.to_string())).ok()
     }
 
-    /// A value that is not secret; the rule is repeated when it is broken.
-    pub(super) fn parsed<T: FromStr>(&mut self, variable: &'static str, text: &str, rule: &'static str) -> Option<T> {
+    /// Parses a value; notes the rule when it is violated.
+    pub(super) fn parsed<T: FromStr>(
+        &mut self,
+        variable: &'static str,
+        text: &str,
+        rule: &'static str,
+    ) -> Option<T> {
         self.note(variable, text.trim().parse().map_err(|_| rule))
     }
 
-    pub(super) fn within(&mut self, variable: &'static str, text: &str, least: u64, most: u64) -> Option<u64> {
+    pub(super) fn within(
+        &mut self,
+        variable: &'static str,
+        text: &str,
+        least: u64,
+        most: u64,
+    ) -> Option<u64> {
         let number = text.trim().parse().ok().filter(|number| (least..=most).contains(number));
-        self.note(variable, number.ok_or_else(|| format!("must be a whole number from {least} to {most}")))
+        self.note(
+            variable,
+            number.ok_or_else(|| format!("must be a whole number from {least} to {most}")),
+        )
     }
 
-    /// "90 s", "3 days", "PT5M"; a day has 24 hours.
-    pub(super) fn duration(&mut self, variable: &'static str, text: &str, least: Duration, most: Duration) -> Option<Duration> {
+    /// Parses "90 s", "3 days" or "PT5M"; a day has 24 hours.
+    pub(super) fn duration(
+        &mut self,
+        variable: &'static str,
+        text: &str,
+        least: Duration,
+        most: Duration,
+    ) -> Option<Duration> {
         let span = text.trim().parse::<Span>().ok();
         let duration = span
             .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok())
             .and_then(|signed| Duration::try_from(signed).ok());
         let fitting = duration.filter(|duration| (least..=most).contains(duration));
-        self.note(variable, fitting.ok_or_else(|| format!("must be a time such as \"30 s\" or \"3 days\", from {least:?} to {most:?}")))
+        self.note(
+            variable,
+            fitting.ok_or_else(|| {
+                format!(
+                    "must be a duration such as \"30 s\" or \"3 days\", from {least:?} to {most:?}"
+                )
+            }),
+        )
     }
 
-    /// One of a few words.
-    pub(super) fn word<T: Copy>(&mut self, variable: &'static str, text: &str, words: &[(&str, T)]) -> Option<T> {
-        let found = words.iter().find(|(word, _)| text.trim().eq_ignore_ascii_case(word)).map(|(_, value)| *value);
-        let rule = || format!("must be one of: {}", words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", "));
+    /// Parses one of a few words.
+    pub(super) fn word<T: Copy>(
+        &mut self,
+        variable: &'static str,
+        text: &str,
+        words: &[(&str, T)],
+    ) -> Option<T> {
+        let found = words
+            .iter()
+            .find(|(word, _)| text.trim().eq_ignore_ascii_case(word))
+            .map(|(_, value)| *value);
+        let rule = || {
+            format!(
+                "must be one of: {}",
+                words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")
+            )
+        };
         self.note(variable, found.ok_or_else(rule))
     }
 
-    /// A secret from its variable or its file. `None` without a problem when neither is given.
-    pub(super) fn secret(&mut self, variable: &'static str, value: Option<String>, file: Option<PathBuf>) -> Option<SecretString> {
-        let text = match (value, file) {
+    /// Reads a secret from its variable or its file. `None` without a problem when neither is set.
+    pub(super) fn secret(
+        &mut self,
+        variable: &'static str,
+        value: Option<SecretString>,
+        file: Option<PathBuf>,
+    ) -> Option<SecretString> {
+        let secret = match (value, file) {
             (None, None) => return None,
             (Some(_), Some(_)) => {
-                self.problem(variable, "is given both itself and as a file: give one of them");
+                self.problem(variable, "is set both directly and as a file: set one of them");
                 return None;
             }
-            (Some(text), None) => text,
+            (Some(secret), None) => secret,
             (None, Some(file)) => self.file(variable, &file).and_then(|bytes| {
-                let text = String::from_utf8(bytes).map_err(|_| "is a file that is not text");
-                self.note(variable, text)
+                let text = String::from_utf8(bytes).map_err(|_| "names a file that is not text");
+                self.note(variable, text).map(SecretString::from)
             })?,
         };
-        // Files end in a line break that is no part of the secret.
-        let text = text.trim_end_matches(['\r', '\n']);
+        // Files end in a line break that is not part of the secret.
+        let text = secret.expose_secret().trim_end_matches(['\r', '\n']);
         if text.trim().is_empty() {
             self.problem(variable, "is empty");
             return None;
@@ -87,7 +137,7 @@ impl Reader {
     }
 
     pub(super) fn required<T>(&mut self, variable: &'static str, value: Option<T>) -> Option<T> {
-        // A secret that was given and is bad has been noted already.
+        // A secret that is set and invalid has been noted already.
         if value.is_none() && !self.problems.iter().any(|(noted, _)| *noted == variable) {
             self.problem(variable, "is not set");
         }
@@ -95,12 +145,27 @@ impl Reader {
     }
 
     pub(super) fn file(&mut self, variable: &'static str, path: &Path) -> Option<Vec<u8>> {
-        let read =
-            std::fs::read(path).map_err(|error| format!("names the file {}, which cannot be read: {}", path.display(), error.kind()));
+        let read = std::fs::read(path).map_err(|error| {
+            format!("names the file {}, which cannot be read: {}", path.display(), error.kind())
+        });
         self.note(variable, read)
     }
 
-    /// `login@example.com` or `Example <login@example.com>`.
+    /// Parses webhook secrets, separated by commas.
+    pub(super) fn webhook_keys(
+        &mut self,
+        variable: &'static str,
+        secrets: &SecretString,
+    ) -> Option<WebhookKeys> {
+        let each = secrets
+            .expose_secret()
+            .split(',')
+            .map(|secret| SecretString::from(secret.trim().to_owned()));
+        let keys = WebhookKeys::new(&each.collect::<Vec<_>>());
+        self.note(variable, keys.map_err(|_| "has an empty secret between its commas"))
+    }
+
+    /// Parses `login@example.com` or `Example <login@example.com>`.
     pub(super) fn sender(&mut self, variable: &'static str, text: &str) -> Option<Sender> {
         let text = text.trim();
         let (name, address) = match text.strip_suffix('>').and_then(|text| text.split_once('<')) {
@@ -111,7 +176,10 @@ impl Reader {
             self.problem(variable, "has a control character in its name");
             return None;
         }
-        let address = self.note(variable, EmailAddress::parse(address).map_err(|why| format!("is not a sender: {why}")))?;
+        let address = self.note(
+            variable,
+            EmailAddress::parse(address).map_err(|why| format!("is not a sender: {why}")),
+        )?;
         Some(Sender { name: (!name.is_empty()).then(|| name.to_owned()), address })
     }
 }

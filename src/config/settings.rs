@@ -1,150 +1,162 @@
-//! The configuration once it is understood: nothing optional that is needed, nothing combined that cannot be.
+//! The configuration once it is parsed: nothing optional that is required, nothing combined that
+//! cannot be, and nothing left to parse.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use ingress::sign_in::Rules;
-use secrecy::SecretString;
-use shared::{
-    dedupe::{Terms, outage::WhenAway},
+use domain::{claims::Terms, webhook::WebhookKeys};
+use engine::{local_sent_cache::OnStoreOutage, rabbitmq::BrokerConfig, redis::RedisConfig};
+use ingress::sign_in::SignInConfig;
+use runtime::{
     telemetry::{LogFormat, export::Collector},
-    webhook::WebhookKeys,
-    workos,
+    tls::Trust,
 };
-use url::Url;
 use worker::{
     OnAmbiguity,
-    mail::{
-        message::Sender,
-        smtp::{RelayUrl, Timeouts},
-    },
+    mail::{render::Templates, smtp::RelayConfig},
 };
+use workos::ApiConfig;
 
-/// What every long-running command needs.
+/// All that a long-running process is started with.
 #[derive(Debug, Clone)]
-pub struct Process {
-    /// Where /metrics, /livez and /readyz are.
+pub struct Settings {
+    pub roles: Roles,
+    /// Where events wait and claims are kept.
+    pub engine: EngineSettings,
+    pub process: ProcessSettings,
+}
+
+/// The roles of one process.
+#[expect(clippy::large_enum_variant, reason = "there is one of these in a process")]
+#[derive(Debug, Clone)]
+pub enum Roles {
+    Ingress(IngressSettings),
+    Worker(WorkerSettings),
+    Both(IngressSettings, WorkerSettings),
+}
+
+impl Roles {
+    /// The settings of the ingress, if this process is one.
+    pub fn ingress(&self) -> Option<&IngressSettings> {
+        match self {
+            Self::Ingress(ingress) | Self::Both(ingress, _) => Some(ingress),
+            Self::Worker(_) => None,
+        }
+    }
+
+    /// The settings of the worker, if this process is one.
+    pub fn worker(&self) -> Option<&WorkerSettings> {
+        match self {
+            Self::Worker(worker) | Self::Both(_, worker) => Some(worker),
+            Self::Ingress(_) => None,
+        }
+    }
+
+    /// The name of the command that runs them.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Ingress(_) => "ingress",
+            Self::Worker(_) => "worker",
+            Self::Both(..) => "serve",
+        }
+    }
+}
+
+/// What every long-running process needs.
+#[derive(Debug, Clone)]
+pub struct ProcessSettings {
+    /// Address of the private listener.
     pub admin_listen: SocketAddr,
-    /// How log lines look.
     pub log: LogFormat,
-    /// What is logged.
+    /// Log levels, in the form of `RUST_LOG`.
     pub log_levels: String,
-    /// How long stopping may take.
+    /// How long running work may take after a stop was asked for.
     pub grace: Duration,
-    /// PEM of one more authority.
-    pub extra_ca: Option<Vec<u8>>,
-    /// Where traces go, if they go anywhere.
+    /// The certificate authorities to trust.
+    pub trust: Trust,
+    /// Where traces are sent, if anywhere.
     pub traces: Option<Collector>,
 }
 
-/// One SQLite file, one machine.
+/// The embedded engine: one SQLite file, one machine.
 #[derive(Debug, Clone)]
-pub struct Embedded {
-    /// Its folder.
+pub struct EmbeddedSettings {
+    /// The directory that holds the SQLite file.
     pub data_dir: PathBuf,
-    /// Events that may wait.
+    /// Most events that may wait.
     pub queue_max: u64,
 }
 
-/// RabbitMQ and Redis, any number of replicas.
+/// RabbitMQ and Redis, for any number of replicas.
 #[derive(Debug, Clone)]
-pub struct Distributed {
-    /// `amqp://` or `amqps://`
-    pub amqp_url: SecretString,
-    /// `redis://` or `rediss://`
-    pub redis_url: SecretString,
-    /// Of all names.
+pub struct DistributedSettings {
+    pub broker: BrokerConfig,
+    pub redis: RedisConfig,
+    /// Prefix of the keys in Redis.
     pub prefix: String,
-    /// Events that may wait.
-    pub queue_max: u64,
 }
 
-/// The two engines.
+/// The engine: where events wait and claims are kept.
+#[expect(clippy::large_enum_variant, reason = "there is one of these in a process")]
 #[derive(Debug, Clone)]
-pub enum Engine {
-    /// See [`Embedded`].
-    Embedded(Embedded),
-    /// See [`Distributed`].
-    Distributed(Distributed),
+pub enum EngineSettings {
+    Embedded(EmbeddedSettings),
+    Distributed(DistributedSettings),
 }
 
-/// The HTTP front.
+/// The settings of the ingress.
 #[derive(Debug, Clone)]
-pub struct Ingress {
-    /// The public listener.
+pub struct IngressSettings {
+    /// Address of the public listener.
     pub listen: SocketAddr,
-    /// The live webhook secrets.
     pub keys: WebhookKeys,
-    /// Connections at once.
+    /// Most connections served at once.
     pub max_connections: usize,
-    /// The sign-in half, if it is configured.
-    pub sign_in: Option<SignIn>,
+    /// Signing in, if it is configured.
+    pub sign_in: Option<SignInSettings>,
 }
 
-/// WorkOS's API.
+/// The settings for signing in.
 #[derive(Debug, Clone)]
-pub struct Workos {
-    /// `sk_…`.
-    pub key: SecretString,
-    /// The API's base.
-    pub url: Url,
-    /// For one call.
-    pub timeout: Duration,
-}
-
-/// The sign-in half of the front.
-#[derive(Debug, Clone)]
-pub struct SignIn {
-    /// How people sign in.
-    pub rules: Rules,
-    /// Where they do.
-    pub workos: Workos,
-    /// Whose session tokens are believed.
+pub struct SignInSettings {
+    pub config: SignInConfig,
+    pub api: ApiConfig,
+    /// Issuers to accept in session tokens.
     pub issuers: Vec<String>,
-    /// Whether the login page is served.
+    /// Whether to serve the login page.
     pub page: bool,
 }
 
-/// The mailing back.
+/// The settings of the worker.
 #[derive(Debug, Clone)]
-pub struct Worker {
-    /// Where codes are fetched.
-    pub workos: Workos,
-    /// Reads a second.
-    pub workos_rate: u32,
-    /// The relay.
-    pub relay: RelayUrl,
-    /// Waits for the relay.
-    pub smtp_timeouts: Timeouts,
-    /// Our name in EHLO.
-    pub hello: String,
-    /// Who the mails are from.
-    pub sender: Sender,
-    /// What the mails call the application.
-    pub app_name: String,
-    /// Templates that replace ours.
-    pub template_dir: Option<PathBuf>,
-    /// Events at once.
+pub struct WorkerSettings {
+    pub api: ApiConfig,
+    /// Most reads per second; 0 for no limit.
+    pub api_rate: u32,
+    pub relay: RelayConfig,
+    pub templates: Arc<Templates>,
+    /// Most events processed at once.
     pub concurrency: u16,
-    /// How long a mailed event is remembered.
+    /// How long to remember that an event was mailed.
     pub dedupe_ttl: Duration,
-    /// While the dedupe store is away.
-    pub when_away: WhenAway,
-    /// When nobody can know.
+    /// What to do while the claim store is unavailable.
+    pub on_store_outage: OnStoreOutage,
+    /// What to do when it is unknown whether a mail was sent.
     pub on_ambiguity: OnAmbiguity,
-    /// Whether what the webhooks missed is looked for.
+    /// Whether to check for events that the webhooks missed.
     pub reconcile: bool,
 }
 
-/// Added to a lease on top of the steps it must cover.
+/// Added to a term on top of the steps it must cover.
 const SLACK: Duration = Duration::from_secs(5);
 
-impl Worker {
-    /// How long claims last: each lease covers the timeouts of the steps under it, so no renewal is needed and a
-    /// worker that died is succeeded as soon as it safely can be.
+impl WorkerSettings {
+    /// How long claims last. Each term covers the timeouts of the steps under it, so no lease needs
+    /// renewal, and another worker takes over from a crashed one as soon as it safely can.
     pub fn terms(&self) -> Terms {
+        let relay = self.relay.timeouts();
         Terms {
-            lease: workos::LONGEST_WAIT_AT_GATE + self.workos.timeout + self.smtp_timeouts.connecting() + SLACK,
-            sending: self.smtp_timeouts.transaction() + SLACK,
+            lease: ::workos::LONGEST_WAIT_AT_GATE + self.api.timeout + relay.connecting() + SLACK,
+            sending: relay.transaction() + SLACK,
             done: self.dedupe_ttl,
         }
     }

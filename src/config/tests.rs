@@ -2,7 +2,14 @@
 
 use clap::Parser;
 
-use super::{args::ServeArgs, read_serve, settings};
+use super::{
+    args::ServeArgs,
+    read_serve,
+    settings::{
+        EngineSettings, IngressSettings, ProcessSettings, Roles, Settings, SignInSettings,
+        WorkerSettings,
+    },
+};
 
 #[derive(Debug, Parser)]
 struct Line {
@@ -10,8 +17,19 @@ struct Line {
     serve: ServeArgs,
 }
 
-/// Parses flags only; the machine's environment may hold variables of its own, so every one that matters is given.
-fn read(extra: &[&str]) -> Result<(settings::Ingress, settings::Worker, settings::Engine, settings::Process), String> {
+/// Parses flags only; the machine's environment may hold variables of its own, so every one that
+/// matters is given.
+fn read(
+    extra: &[&str],
+) -> Result<(IngressSettings, WorkerSettings, EngineSettings, ProcessSettings), String> {
+    let settings = read_settings(extra)?;
+    let Settings { roles: Roles::Both(ingress, worker), engine, process } = settings else {
+        panic!("not both roles")
+    };
+    Ok((ingress, worker, engine, process))
+}
+
+fn read_settings(extra: &[&str]) -> Result<Settings, String> {
     let base = [
         "serve",
         "--workos-webhook-secret=hush-webhook",
@@ -26,8 +44,13 @@ fn read(extra: &[&str]) -> Result<(settings::Ingress, settings::Worker, settings
 #[test]
 fn the_least_that_is_needed_is_enough() {
     let (_, worker, engine, _) = read(&[]).expect("complete");
-    assert!(matches!(engine, settings::Engine::Embedded(_)));
-    assert_eq!((worker.app_name.as_str(), worker.hello.as_str()), ("Acme", "acme.example"));
+    assert!(matches!(engine, EngineSettings::Embedded(_)));
+    assert_eq!(worker.relay.hello(), "acme.example");
+    assert!(
+        format!("{:?}", worker.templates).contains("app_name: \"Acme\""),
+        "{:?}",
+        worker.templates
+    );
     assert_eq!(worker.dedupe_ttl.as_secs(), 3 * 24 * 3600);
 }
 
@@ -35,7 +58,7 @@ fn the_least_that_is_needed_is_enough() {
 fn no_secret_is_in_what_the_settings_print() {
     let engine = ["--amqp-url=amqp://u:hush-broker@h", "--redis-url=redis://:hush-store@h"];
     let (ingress, worker, engine, process) = read(&engine).expect("complete");
-    assert!(matches!(engine, settings::Engine::Distributed(_)));
+    assert!(matches!(engine, EngineSettings::Distributed(_)));
     let shown = format!("{ingress:?}{worker:?}{engine:?}{process:?}");
     assert!(!shown.contains("hush"), "{shown}");
 }
@@ -62,10 +85,24 @@ fn a_collector_is_named_as_opentelemetry_does() {
     assert!(!format!("{process:?}").contains("hush"));
     let traces = process.traces.expect("on");
     assert_eq!(traces.endpoint.as_str(), "https://collector.example/base/v1/traces");
-    let headers: Vec<_> = traces.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes(), value.is_sensitive())).collect();
+    let headers: Vec<_> = traces
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_bytes(), value.is_sensitive()))
+        .collect();
     assert_eq!(headers, [("authorization", &b"Bearer hush"[..], true), ("x-scope", b"a", true)]);
-    let said = |name: &str| traces.resource.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect::<Vec<_>>();
-    assert_eq!((said("service.name"), said("deployment.environment.name")), (vec!["mailer"], vec!["the test"]));
+    let said = |name: &str| {
+        traces
+            .resource
+            .iter()
+            .filter(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (said("service.name"), said("deployment.environment.name")),
+        (vec!["mailer"], vec!["the test"])
+    );
     assert_eq!(format!("{:?}", traces.sampler), "ParentBased(TraceIdRatioBased(0.25))");
     let named = [&options[..], &["--otel-service-name=codes"]].concat();
     let resource = read(&named).expect("complete").3.traces.expect("on").resource;
@@ -74,7 +111,11 @@ fn a_collector_is_named_as_opentelemetry_does() {
         &["--otlp-endpoint=http://u:p@h"][..],
         &["--otlp-endpoint=http://h", "--otlp-headers=a b=c"],
         &["--otlp-endpoint=http://h", "--otlp-protocol=grpc"],
-        &["--otlp-endpoint=http://h", "--otel-traces-sampler=traceidratio", "--otel-traces-sampler-arg=2"],
+        &[
+            "--otlp-endpoint=http://h",
+            "--otel-traces-sampler=traceidratio",
+            "--otel-traces-sampler-arg=2",
+        ],
     ] {
         assert!(read(wrong).is_err(), "{wrong:?}");
     }
@@ -97,10 +138,11 @@ fn a_key_goes_over_plain_http_only_here_or_by_name() {
 
 #[test]
 fn leases_cover_the_steps_under_them() {
-    let (_, worker, ..) = read(&["--smtp-timeout=100 s", "--workos-timeout=20 s"]).expect("complete");
+    let (_, worker, ..) =
+        read(&["--smtp-timeout=100 s", "--workos-timeout=20 s"]).expect("complete");
     let terms = worker.terms();
-    assert!(terms.lease > worker.workos.timeout + worker.smtp_timeouts.connecting());
-    assert!(terms.sending > worker.smtp_timeouts.transaction());
+    assert!(terms.lease > worker.api.timeout + worker.relay.timeouts().connecting());
+    assert!(terms.sending > worker.relay.timeouts().transaction());
 }
 
 #[test]
@@ -111,14 +153,15 @@ fn what_files_hold_is_checked_with_everything_else() {
     let error = read(&[&format!("--template-dir={path}")]).expect_err("refused");
     assert!(error.contains("AUTHPOST_TEMPLATE_DIR cannot be used: the mail template login_code.txt does not show the code"), "{error}");
     let error = read(&["--template-dir=/nowhere"]).expect_err("refused");
-    assert!(error.contains("/nowhere is not a folder"), "{error}");
+    assert!(error.contains("/nowhere is not a directory"), "{error}");
     let error = read(&[&format!("--extra-ca={path}/login_code.txt")]).expect_err("refused");
     assert!(error.contains("AUTHPOST_EXTRA_CA cannot be used: no certificate"), "{error}");
 }
 
-const SIGN_IN: [&str; 2] = ["--workos-client-id=client_1", "--signin-origins=https://app.example.com"];
+const SIGN_IN: [&str; 2] =
+    ["--workos-client-id=client_1", "--signin-origins=https://app.example.com"];
 
-fn with_sign_in(extra: &[&str]) -> Result<settings::SignIn, String> {
+fn with_sign_in(extra: &[&str]) -> Result<SignInSettings, String> {
     let all: Vec<&str> = SIGN_IN.iter().chain(extra).copied().collect();
     read(&all).map(|(ingress, ..)| ingress.sign_in.expect("switched on"))
 }
@@ -128,7 +171,7 @@ fn signing_in_is_off_unless_it_is_switched_on() {
     let (ingress, ..) = read(&["--signin-origins=https://app.example.com"]).expect("complete");
     assert!(ingress.sign_in.is_none());
     let error = read(&["--login-page"]).expect_err("refused");
-    assert!(error.contains("AUTHPOST_LOGIN_PAGE needs the sign-in half"), "{error}");
+    assert!(error.contains("AUTHPOST_LOGIN_PAGE needs signing in"), "{error}");
     let error = read(&SIGN_IN[..1]).expect_err("refused");
     assert!(error.contains("AUTHPOST_SIGNIN_ORIGINS is not set"), "{error}");
     assert!(read(&[SIGN_IN[0], "--login-page"]).expect("complete").0.sign_in.expect("on").page);
@@ -150,17 +193,19 @@ fn what_signing_in_is_told_is_checked() {
         let error = read(&others.chain([wrong]).collect::<Vec<_>>()).expect_err(wrong);
         assert!(error.contains(variable) && !error.contains("hush"), "{error}");
     }
-    let sign_in = with_sign_in(&["--trusted-proxies=10.0.0.0/8, ::1", "--disable-workos-login"]).expect("complete");
-    assert!(!sign_in.rules.enabled);
+    let sign_in = with_sign_in(&["--trusted-proxies=10.0.0.0/8, ::1", "--disable-workos-login"])
+        .expect("complete");
+    assert!(!sign_in.config.enabled);
     assert!(!format!("{sign_in:?}").contains("hush"));
 }
 
 #[test]
 fn browsers_go_where_they_are_sent_and_its_issuers_are_believed() {
     let sign_in = with_sign_in(&[]).expect("complete");
-    assert_eq!(sign_in.rules.browser_base.as_str(), "https://api.workos.com/");
-    let sign_in = with_sign_in(&["--workos-signin-base-url=https://auth.example.com"]).expect("complete");
-    assert_eq!(sign_in.rules.browser_base.as_str(), "https://auth.example.com/");
+    assert_eq!(sign_in.config.browser_base.as_str(), "https://api.workos.com/");
+    let sign_in =
+        with_sign_in(&["--workos-signin-base-url=https://auth.example.com"]).expect("complete");
+    assert_eq!(sign_in.config.browser_base.as_str(), "https://auth.example.com/");
     for issuer in [
         "https://api.workos.com",
         "https://api.workos.com/",
@@ -168,8 +213,13 @@ fn browsers_go_where_they_are_sent_and_its_issuers_are_believed() {
         "https://auth.example.com",
         "https://auth.example.com/user_management/client_1",
     ] {
-        assert!(sign_in.issuers.iter().any(|known| known == issuer), "{issuer} is not among {:?}", sign_in.issuers);
+        assert!(
+            sign_in.issuers.iter().any(|known| known == issuer),
+            "{issuer} is not among {:?}",
+            sign_in.issuers
+        );
     }
-    let sign_in = with_sign_in(&["--signin-issuers=https://one.example, https://two.example"]).expect("complete");
+    let sign_in = with_sign_in(&["--signin-issuers=https://one.example, https://two.example"])
+        .expect("complete");
     assert_eq!(sign_in.issuers, ["https://one.example", "https://two.example"]);
 }

@@ -1,12 +1,13 @@
 //! The command line: help, exit codes, and what is said about a bad configuration.
 
 use bytes::Bytes;
-use nix::sys::signal::Signal;
-use secrecy::SecretString;
-use shared::{
-    clock::{Clock as _, SystemClock},
+use domain::{
+    clock::Clock as _,
     webhook::{SignedDelivery, WebhookKeys},
 };
+use nix::sys::signal::Signal;
+use runtime::clock::SystemClock;
+use secrecy::SecretString;
 
 use crate::{
     crash::World,
@@ -19,14 +20,31 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn help_and_version_are_everywhere() {
-    for command in ["serve", "ingress", "worker", "demo", "sign", "healthcheck", "dead", "doctor", "reconcile", "why"] {
+    for command in [
+        "serve",
+        "ingress",
+        "worker",
+        "demo",
+        "sign",
+        "healthcheck",
+        "dead",
+        "doctor",
+        "reconcile",
+        "why",
+    ] {
         let help = run(&[command, "--help"], &[]);
         assert!(help.status.success(), "{command}");
         insta::assert_snapshot!(format!("help_{command}"), text(&help.stdout));
-        assert!(text(&run(&[command, "--version"], &[]).stdout).contains(env!("CARGO_PKG_VERSION")), "{command}");
+        assert!(
+            text(&run(&[command, "--version"], &[]).stdout).contains(env!("CARGO_PKG_VERSION")),
+            "{command}"
+        );
     }
     insta::assert_snapshot!("help", text(&run(&["--help"], &[]).stdout));
-    assert_eq!(text(&run(&["--version"], &[]).stdout), format!("authpost {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        text(&run(&["--version"], &[]).stdout),
+        format!("authpost {}\n", env!("CARGO_PKG_VERSION"))
+    );
 }
 
 /// Every command, as the reference has them.
@@ -48,22 +66,25 @@ const COMMANDS: [&[&str]; 15] = [
     &[],
 ];
 
+const REFERENCE: &str = "AUTHPOST_WRITE_REFERENCE=1 cargo test the_reference` writes it.\n";
+
 #[test]
 fn the_reference_is_what_help_says() {
-    let mut reference = String::from(
-        "# Configuration\n\nEvery command as `--help` has it; a test keeps this file so (`AUTHPOST_WRITE_REFERENCE=1 cargo test the_reference` writes \
-         it).\nEvery option is a flag and a variable, and every secret can come from a file: add `_FILE` to its variable.\n",
-    );
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CONFIGURATION.md");
+    let current = std::fs::read_to_string(&file).expect("there");
+    let (introduction, _) = current.split_once(REFERENCE).expect("a place for the reference");
+    let mut reference = [introduction, REFERENCE].concat();
     for command in COMMANDS {
         let help = text(&run(&[command, &["--help"]].concat(), &[]).stdout);
         let name = [&["authpost"], command].concat().join(" ");
-        reference.push_str(&["\n## ", &name, "\n\n```text\n", help.trim_end(), "\n```\n"].concat());
+        reference
+            .push_str(&["\n### ", &name, "\n\n```text\n", help.trim_end(), "\n```\n"].concat());
     }
-    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CONFIGURATION.md");
     if std::env::var_os("AUTHPOST_WRITE_REFERENCE").is_some() {
         std::fs::write(&file, &reference).expect("written");
     }
-    assert_eq!(std::fs::read_to_string(&file).expect("there"), reference, "docs/CONFIGURATION.md is not what --help says");
+    let current = std::fs::read_to_string(&file).expect("there");
+    assert_eq!(current, reference, "docs/CONFIGURATION.md is not what --help says");
 }
 
 #[test]
@@ -100,7 +121,9 @@ fn everything_that_is_wrong_is_said_at_once_without_a_secret() {
     let output = run(&["serve"], &env);
     assert_eq!(output.status.code(), Some(2));
     let said = text(&output.stderr);
-    for (variable, _) in env.iter().filter(|(variable, _)| !matches!(*variable, "WORKOS_API_KEY" | "REDIS_URL")) {
+    for (variable, _) in
+        env.iter().filter(|(variable, _)| !matches!(*variable, "WORKOS_API_KEY" | "REDIS_URL"))
+    {
         assert!(said.contains(variable), "{variable} is not named:\n{said}");
     }
     assert!(said.contains("AMQP_URL is not set although REDIS_URL is"), "{said}");
@@ -110,9 +133,17 @@ fn everything_that_is_wrong_is_said_at_once_without_a_secret() {
 
 #[test]
 fn a_lone_role_needs_engines_that_others_can_reach() {
-    let output = run(&["worker"], &[("WORKOS_API_KEY", "k"), ("SMTP_URL", "smtp://h"), ("MAIL_FROM", "a@b.example")]);
+    let output = run(
+        &["worker"],
+        &[("WORKOS_API_KEY", "k"), ("SMTP_URL", "smtp://h"), ("MAIL_FROM", "a@b.example")],
+    );
     let said = text(&output.stderr);
-    assert!(output.status.code() == Some(2) && said.contains("AMQP_URL is not set") && said.contains("REDIS_URL is not set"), "{said}");
+    assert!(
+        output.status.code() == Some(2)
+            && said.contains("AMQP_URL is not set")
+            && said.contains("REDIS_URL is not set"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -125,7 +156,8 @@ fn a_secret_may_come_from_a_file() {
     verify(&text(&signed.stdout), "whsec_from_file");
     let missing = run(&["serve"], &[("WORKOS_API_KEY_FILE", "/nowhere/key")]);
     assert!(
-        text(&missing.stderr).contains("WORKOS_API_KEY names the file /nowhere/key, which cannot be read"),
+        text(&missing.stderr)
+            .contains("WORKOS_API_KEY names the file /nowhere/key, which cannot be read"),
         "{}",
         text(&missing.stderr)
     );
@@ -137,16 +169,21 @@ fn verify(output: &str, secret: &str) {
     let header = header.strip_prefix("WorkOS-Signature: ").expect("a header");
     let keys = WebhookKeys::new(&[SecretString::from(secret.to_owned())]).expect("not empty");
     let body = Bytes::from(body.trim_end_matches('\n').to_owned());
-    let delivery = SignedDelivery { signature: Some(header.as_bytes()), body, received_at: SystemClock.now() };
+    let delivery =
+        SignedDelivery { signature: Some(header.as_bytes()), body, received_at: SystemClock.now() };
     delivery.verify(&keys).expect("genuine").read().expect("an event");
 }
 
 #[test]
-fn sign_makes_what_the_front_accepts() {
-    verify(&text(&run(&["sign"], &[("WORKOS_WEBHOOK_SECRET", "whsec_x,whsec_old")]).stdout), "whsec_x");
+fn sign_makes_what_the_ingress_accepts() {
+    verify(
+        &text(&run(&["sign"], &[("WORKOS_WEBHOOK_SECRET", "whsec_x,whsec_old")]).stdout),
+        "whsec_x",
+    );
     let curl = text(&run(&["sign", "--curl"], &[("WORKOS_WEBHOOK_SECRET", "whsec_x")]).stdout);
     assert!(
-        curl.starts_with("curl -i -X POST 'http://127.0.0.1:8080/v1/workos_webhook/'") && curl.contains("magic_auth.created"),
+        curl.starts_with("curl -i -X POST 'http://127.0.0.1:8080/v1/workos_webhook/'")
+            && curl.contains("magic_auth.created"),
         "{curl}"
     );
     let missing = run(&["sign", "/nowhere/body"], &[("WORKOS_WEBHOOK_SECRET", "s")]);
@@ -162,8 +199,15 @@ fn demo_once_mails_the_right_code_and_leaves_nothing_behind() {
     let output = run(&["demo", "--once", "--email", "zoe@example.com"], &[("TMPDIR", path)]);
     let said = text(&output.stdout);
     assert!(output.status.success(), "{said}{}", text(&output.stderr));
-    assert!(said.contains("the relay has the mail") && said.contains("The code in the mail is the one"), "{said}");
-    assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 0, "something was left in {path}");
+    assert!(
+        said.contains("the relay accepts the mail") && said.contains("The mail contains the code"),
+        "{said}"
+    );
+    assert_eq!(
+        std::fs::read_dir(folder.path()).expect("readable").count(),
+        0,
+        "something was left in {path}"
+    );
     assert_eq!(run(&["demo", "--once", "--email", "nobody"], &[]).status.code(), Some(2));
 }
 
@@ -185,20 +229,29 @@ async fn healthcheck_tells_by_its_exit_code() {
 async fn a_port_or_folder_in_use_is_said_and_exits_1() {
     let world = World::new().await;
     let program = Program::start("serve", &world.env(), &world.log()).await;
-    let taken = program.public.expect("a front").to_string();
+    let taken = program.public.expect("an ingress").to_string();
     let env = world.env();
-    let mut env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let mut env: Vec<(&str, &str)> =
+        env.iter().map(|(name, value)| (*name, value.as_str())).collect();
     env.extend([("AUTHPOST_LISTEN", "127.0.0.1:0"), ("AUTHPOST_ADMIN_LISTEN", "127.0.0.1:0")]);
     let output = run(&["serve"], &env);
     assert!(
-        output.status.code() == Some(1) && text(&output.stderr).contains("in use by another authpost process"),
+        output.status.code() == Some(1)
+            && text(&output.stderr).contains("in use by another authpost process"),
         "{}",
         text(&output.stderr)
     );
     let elsewhere = world.folder.path().join("elsewhere");
-    env.extend([("AUTHPOST_DATA_DIR", elsewhere.to_str().expect("text")), ("AUTHPOST_LISTEN", taken.as_str())]);
+    env.extend([
+        ("AUTHPOST_DATA_DIR", elsewhere.to_str().expect("text")),
+        ("AUTHPOST_LISTEN", taken.as_str()),
+    ]);
     let output = run(&["serve"], &env);
-    assert!(output.status.code() == Some(1) && text(&output.stderr).contains("AUTHPOST_LISTEN"), "{}", text(&output.stderr));
+    assert!(
+        output.status.code() == Some(1) && text(&output.stderr).contains("AUTHPOST_LISTEN"),
+        "{}",
+        text(&output.stderr)
+    );
     program.signal(Signal::SIGTERM);
     assert!(program.ended().await.success());
 }
@@ -208,6 +261,10 @@ fn the_demo_takes_one_signal_for_one() {
     for _ in 0..10 {
         let folder = tempfile::tempdir().expect("a folder");
         Demo::start(folder.path()).stop();
-        assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 0, "the demo left something behind");
+        assert_eq!(
+            std::fs::read_dir(folder.path()).expect("readable").count(),
+            0,
+            "the demo left something behind"
+        );
     }
 }

@@ -1,15 +1,17 @@
-//! kill -9 at the worst moments: nothing accepted is lost, and what may be out twice bears one Message-ID.
+//! kill -9 at the worst moments: nothing accepted is lost, and mails that may have been sent twice
+//! have one Message-ID.
 
 use std::{path::Path, sync::Arc};
 
+use domain::clock::Clock as _;
 use nix::sys::signal::Signal;
+use runtime::clock::SystemClock;
 use sandbox::{
-    inbox::{Inbox, Manners, Misdeed, Step},
+    inbox::{Inbox, Manners, Misbehavior, Step},
     readable,
     workos::{MagicAuth, StandIn, post},
 };
 use secrecy::SecretString;
-use shared::clock::{Clock as _, SystemClock};
 
 use crate::harness::{
     app::{API_KEY, SECRET, free_port, fresh_prefix},
@@ -30,14 +32,21 @@ impl World {
     pub async fn new() -> Self {
         let clock = Arc::new(SystemClock);
         Self {
-            workos: Arc::new(StandIn::start(free_port().await, SecretString::from(API_KEY.to_owned()), clock.clone()).expect("starts")),
+            workos: Arc::new(
+                StandIn::start(
+                    free_port().await,
+                    SecretString::from(API_KEY.to_owned()),
+                    clock.clone(),
+                )
+                .expect("starts"),
+            ),
             inbox: Inbox::start(free_port().await, Manners::default(), clock).expect("starts"),
             folder: tempfile::tempdir().expect("a folder"),
         }
     }
 
-    /// The environment of a program in this world, with timeouts of seconds: short enough to wait for, long enough that a busy
-    /// machine does not look like a silent relay.
+    /// The environment of a program in this world, with timeouts of seconds: short enough to wait
+    /// for, long enough that a busy machine does not look like a silent relay.
     pub fn env(&self) -> Vec<(&'static str, String)> {
         vec![
             ("WORKOS_WEBHOOK_SECRET", SECRET.to_owned()),
@@ -76,7 +85,9 @@ impl World {
     /// Posts a code's event; whether it was accepted.
     pub async fn post(&self, program: &Program, made: &MagicAuth) -> bool {
         let secret = SecretString::from(SECRET.to_owned());
-        post(&program.webhook_url(), &secret, &made.event(), SystemClock.now()).await.is_ok_and(|posted| posted.status == 200)
+        post(&program.webhook_url(), &secret, &made.event(), SystemClock.now())
+            .await
+            .is_ok_and(|posted| posted.status == 200)
     }
 
     pub async fn ask(&self, program: &Program, email: &str) -> MagicAuth {
@@ -88,13 +99,22 @@ impl World {
         let mails = self.inbox.mails();
         mails
             .iter()
-            .filter(|mail| readable::read(&mail.raw).is_some_and(|mail| mail.code() == Some(made.code.as_str())) && mail.to == made.email)
+            .filter(|mail| {
+                readable::read(&mail.raw)
+                    .is_some_and(|mail| mail.code() == Some(made.code.as_str()))
+                    && mail.to == made.email
+            })
             .count()
     }
 }
 
 fn message_ids(world: &World) -> Vec<String> {
-    world.inbox.mails().iter().map(|mail| readable::read(&mail.raw).expect("a mail").message_id).collect()
+    world
+        .inbox
+        .mails()
+        .iter()
+        .map(|mail| readable::read(&mail.raw).expect("a mail").message_id)
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,7 +122,7 @@ async fn embedded_everything_accepted_before_a_kill_is_mailed_after_it() {
     let world = World::new().await;
     // All eight hands of the worker are held fast until the kill; the rest waits behind them.
     for _ in 0..8 {
-        world.inbox.order(Step::Mail, Misdeed::Stall);
+        world.inbox.order(Step::Mail, Misbehavior::Stall);
     }
     let mut patient = world.env();
     patient.push(("AUTHPOST_SMTP_COMMAND_TIMEOUT", "60 s".to_owned()));
@@ -111,15 +131,24 @@ async fn embedded_everything_accepted_before_a_kill_is_mailed_after_it() {
     for n in 0..40 {
         accepted.push(world.ask(&program, &format!("p{n}@example.com")).await);
     }
-    eventually("the relay holds eight", async || (world.inbox.open_orders() == 0).then_some(())).await;
+    eventually("the relay holds eight", async || (world.inbox.open_orders() == 0).then_some(()))
+        .await;
     program.signal(Signal::SIGKILL);
     program.ended().await;
     assert_eq!(world.inbox.count(), 0);
     let program = Program::start("serve", &world.env(), &world.log()).await;
     in_time("all mails", world.inbox.reached(40)).await;
-    eventually("all have ended", async || (program.exposition().await.outcomes("sent") >= 40).then_some(())).await;
+    eventually("all have ended", async || {
+        (program.exposition().await.outcomes("sent") >= 40).then_some(())
+    })
+    .await;
     for made in &accepted {
-        assert_eq!(world.copies(made), 1, "{}: one mail each, no relay had kept one before", made.email);
+        assert_eq!(
+            world.copies(made),
+            1,
+            "{}: one mail each, no relay had kept one before",
+            made.email
+        );
     }
     program.signal(Signal::SIGTERM);
     assert!(program.ended().await.success());
@@ -128,7 +157,7 @@ async fn embedded_everything_accepted_before_a_kill_is_mailed_after_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn embedded_a_kill_after_the_dot_sends_a_second_copy_of_the_same_mail() {
     let world = World::new().await;
-    world.inbox.order(Step::Dot, Misdeed::KeepAndStall);
+    world.inbox.order(Step::Dot, Misbehavior::KeepAndStall);
     let program = Program::start("serve", &world.env(), &world.log()).await;
     let made = world.ask(&program, "alice@example.com").await;
     in_time("the relay has it", world.inbox.reached(1)).await;
@@ -139,7 +168,10 @@ async fn embedded_a_kill_after_the_dot_sends_a_second_copy_of_the_same_mail() {
     assert_eq!(world.copies(&made), 2);
     let ids = message_ids(&world);
     assert_eq!(ids[0], ids[1]);
-    eventually("it is counted as doubtful", async || (program.exposition().await.claims("doubtful") == 1).then_some(())).await;
+    eventually("it is counted as doubtful", async || {
+        (program.exposition().await.claims("doubtful") == 1).then_some(())
+    })
+    .await;
     program.signal(Signal::SIGTERM);
     assert!(program.ended().await.success());
 }
@@ -151,35 +183,44 @@ async fn distributed_another_worker_takes_over_what_a_killed_one_held() {
     let services = Services::shared();
     let prefix = fresh_prefix();
     let env = world.on_brokers(services, &prefix);
-    let front = Program::start("ingress", &env, &world.log()).await;
-    world.inbox.order(Step::Dot, Misdeed::KeepAndStall);
+    let ingress = Program::start("ingress", &env, &world.log()).await;
+    world.inbox.order(Step::Dot, Misbehavior::KeepAndStall);
     for _ in 0..3 {
-        world.inbox.order(Step::Mail, Misdeed::Stall);
+        world.inbox.order(Step::Mail, Misbehavior::Stall);
     }
     let worker = Program::start("worker", &env, &world.log()).await;
     let mut accepted = Vec::new();
     for n in 0..20 {
-        accepted.push(world.ask(&front, &format!("p{n}@example.com")).await);
+        accepted.push(world.ask(&ingress, &format!("p{n}@example.com")).await);
     }
     eventually("the relay stalls", async || (world.inbox.open_orders() == 0).then_some(())).await;
     worker.signal(Signal::SIGKILL);
     worker.ended().await;
     let worker = Program::start("worker", &env, &world.log()).await;
-    eventually("everybody has a mail", async || accepted.iter().all(|made| world.copies(made) >= 1).then_some(())).await;
-    eventually("all have ended", async || all_have_ended(&worker, services.amqp_url(), &prefix).await.then_some(())).await;
+    eventually("everybody has a mail", async || {
+        accepted.iter().all(|made| world.copies(made) >= 1).then_some(())
+    })
+    .await;
+    eventually("all have ended", async || {
+        all_have_ended(&worker, services.amqp_url(), &prefix).await.then_some(())
+    })
+    .await;
     let copies: usize = accepted.iter().map(|made| world.copies(made)).sum();
     let distinct: std::collections::BTreeSet<_> = message_ids(&world).into_iter().collect();
     assert_eq!(distinct.len(), 20, "a second copy bears the first one's Message-ID");
-    assert!(copies <= 20 + 8, "more copies than the killed worker can have had in its hands: {copies}");
-    for program in [front, worker] {
+    assert!(
+        copies <= 20 + 8,
+        "more copies than the killed worker can have had in its hands: {copies}"
+    );
+    for program in [ingress, worker] {
         program.signal(Signal::SIGTERM);
         assert!(program.ended().await.success());
     }
     delete_queues(services.amqp_url(), &prefix).await;
 }
 
-/// Whether nothing is ready at the broker and nothing in the worker's hands, looked at from both sides: a message on its
-/// way from one to the other is seen by one of the three looks.
+/// Whether nothing is ready at the broker and nothing in the worker's hands, looked at from both
+/// sides: a message on its way from one to the other is seen by one of the three looks.
 async fn all_have_ended(worker: &Program, url: &str, prefix: &str) -> bool {
     let empty = async || ready_in(url, waiting_queues(prefix)).await == 0;
     empty().await && worker.exposition().await.count("authpost_in_flight") == 0 && empty().await
@@ -202,7 +243,10 @@ async fn embedded_kills_in_a_row_lose_nothing() {
     }
     assert_eq!(accepted.len(), 100);
     let program = Program::start("serve", &world.env(), &world.log()).await;
-    eventually("everybody has a mail", async || accepted.iter().all(|made| world.copies(made) >= 1).then_some(())).await;
+    eventually("everybody has a mail", async || {
+        accepted.iter().all(|made| world.copies(made) >= 1).then_some(())
+    })
+    .await;
     let copies: usize = accepted.iter().map(|made| world.copies(made)).sum();
     assert!(copies <= 100 + 5 * 8, "more copies than the kills can explain: {copies}");
     program.signal(Signal::SIGTERM);

@@ -1,12 +1,13 @@
 //! `authpost dead` beside a running service, on both engines.
 
+use domain::clock::Clock as _;
 use jiff::SignedDuration;
+use runtime::clock::SystemClock;
 use sandbox::{
-    inbox::{Misdeed, Step},
+    inbox::{Misbehavior, Step},
     workos::MagicAuth,
 };
 use serde_json::Value;
-use shared::clock::{Clock as _, SystemClock};
 
 use crate::{
     crash::World,
@@ -35,10 +36,11 @@ impl Installation {
         Self { world, env, program }
     }
 
-    /// What the command says, and whether it was content. An operator has no business with the relay's password or the
-    /// API key.
+    /// What the command says, and whether it was content. An operator has no business with the
+    /// relay's password or the API key.
     async fn say(&self, args: &[&str]) -> (i32, String, String) {
-        let Said { code, out, err } = beside(&[&["dead"], args].concat(), &only(&self.env, &ENGINE)).await;
+        let Said { code, out, err } =
+            beside(&[&["dead"], args].concat(), &only(&self.env, &ENGINE)).await;
         (code, out, err)
     }
 
@@ -50,12 +52,21 @@ impl Installation {
     }
 
     /// Takes somebody's event to its death, of the given reason.
-    async fn bury(&self, email: &str, reason: &str, life: SignedDuration, prepare: impl FnOnce(&World, &MagicAuth)) -> MagicAuth {
+    async fn dead_letter(
+        &self,
+        email: &str,
+        reason: &str,
+        life: SignedDuration,
+        prepare: impl FnOnce(&World, &MagicAuth),
+    ) -> MagicAuth {
         let made = self.world.workos.make_code_for(email, life);
         prepare(&self.world, &made);
         let before = self.program.exposition().await.outcome("dead", reason);
         assert!(self.world.post(&self.program, &made).await);
-        eventually(reason, async || (self.program.exposition().await.outcome("dead", reason) > before).then_some(())).await;
+        eventually(reason, async || {
+            (self.program.exposition().await.outcome("dead", reason) > before).then_some(())
+        })
+        .await;
         made
     }
 }
@@ -67,52 +78,86 @@ fn reasons(letters: &[Value]) -> Vec<&str> {
 const LONG: SignedDuration = SignedDuration::from_mins(10);
 
 async fn the_whole_command(installation: Installation) -> Program {
-    let Installation { world, program, .. } = &installation;
+    let Installation { program, .. } = &installation;
     assert_eq!(installation.letters().await, [] as [Value; 0]);
-    let refuse = |world: &World, _: &MagicAuth| world.inbox.order(Step::Rcpt, Misdeed::Say("550 5.1.1 no such user"));
-    let refused = installation.bury("alice@example.com", "recipient_refused", LONG, refuse).await;
-    let silent = |world: &World, _: &MagicAuth| world.inbox.order(Step::Dot, Misdeed::KeepAndHangUp);
-    let ambiguous = installation.bury("bob@example.com", "ambiguous", LONG, silent).await;
+    let refuse = |world: &World, _: &MagicAuth| {
+        world.inbox.order(Step::Rcpt, Misbehavior::Say("550 5.1.1 no such user"));
+    };
+    let refused =
+        installation.dead_letter("alice@example.com", "recipient_refused", LONG, refuse).await;
+    let silent =
+        |world: &World, _: &MagicAuth| world.inbox.order(Step::Dot, Misbehavior::KeepAndHangUp);
+    let ambiguous = installation.dead_letter("bob@example.com", "ambiguous", LONG, silent).await;
     let unknown = |world: &World, made: &MagicAuth| world.workos.change_end(&made.id, None);
-    let short = installation.bury("carol@example.com", "not_found", SignedDuration::from_secs(2), unknown).await;
+    let short = installation
+        .dead_letter("carol@example.com", "not_found", SignedDuration::from_secs(2), unknown)
+        .await;
 
     let letters = installation.letters().await;
     assert_eq!(reasons(&letters), ["recipient_refused", "ambiguous", "not_found"]);
-    assert_eq!((&letters[0]["event_id"], &letters[0]["magic_auth_id"]), (&refused.event_id.clone().into(), &refused.id.clone().into()));
+    assert_eq!(
+        (&letters[0]["event_id"], &letters[0]["magic_auth_id"]),
+        (&refused.event_id.clone().into(), &refused.id.clone().into())
+    );
     let (_, shown, _) = installation.say(&["show", &ambiguous.event_id]).await;
-    assert!(shown.contains("objection      a mail may be out already") && !shown.contains(&refused.event_id), "{shown}");
+    assert!(
+        shown.contains("objection        a mail may have been sent already")
+            && !shown.contains(&refused.event_id),
+        "{shown}"
+    );
     let (code, _, complaint) = installation.say(&["show", "event_unknown"]).await;
-    assert!(code == 1 && complaint.contains("event_unknown is not among the dead letters"), "{complaint}");
+    assert!(
+        code == 1 && complaint.contains("event_unknown is not among the dead letters"),
+        "{complaint}"
+    );
 
     // Nothing named is nothing changed.
     assert_eq!(installation.say(&["purge"]).await.0, 2);
     let (code, said, _) = installation.say(&["redrive", "--all", "--dry-run"]).await;
-    assert!(code == 0 && said.contains("would be sent back to work"), "{said}");
+    assert!(code == 0 && said.contains("would be redriven"), "{said}");
     assert_eq!(installation.letters().await.len(), 3);
 
-    // The address was mended: what died of it goes out, and twice is no more than once.
+    redrives(&installation, [&refused, &ambiguous], &short).await;
+    purges(&installation).await;
+    eventually("all is settled", async || {
+        (program.exposition().await.count("authpost_in_flight") == 0).then_some(())
+    })
+    .await;
+    installation.program
+}
+
+async fn redrives(
+    installation: &Installation,
+    [refused, ambiguous]: [&MagicAuth; 2],
+    short: &MagicAuth,
+) {
+    let world = &installation.world;
+    // The address works now: its letters are redriven, and repeating that changes nothing.
     for expected in [1, 0] {
         let (code, said, _) = installation.say(&["redrive", "--reason", "recipient_refused"]).await;
-        assert!(code == 0 && said.contains(&format!("{expected} sent back to work, 0 kept")), "{said}");
+        assert!(code == 0 && said.contains(&format!("{expected} redriven, 0 kept")), "{said}");
     }
-    eventually("the mail", async || (world.copies(&refused) == 1).then_some(())).await;
+    eventually("the mail", async || (world.copies(refused) == 1).then_some(())).await;
 
-    // A mail that may be out stays where it is, until somebody says so.
-    eventually("the code is dead", async || (SystemClock.now() >= short.expires_at).then_some(())).await;
+    // A mail that may have been sent is redriven only with --force.
+    eventually("the code has expired", async || {
+        (SystemClock.now() >= short.expires_at).then_some(())
+    })
+    .await;
     let (_, said, _) = installation.say(&["redrive", "--all"]).await;
-    assert!(said.contains("0 sent back to work, 2 kept") && said.contains("its code has expired"), "{said}");
-    assert_eq!(world.copies(&ambiguous), 1);
+    assert!(said.contains("0 redriven, 2 kept") && said.contains("its code has expired"), "{said}");
+    assert_eq!(world.copies(ambiguous), 1);
     let (_, said, _) = installation.say(&["redrive", "--force", &ambiguous.event_id]).await;
-    assert!(said.contains("1 sent back to work"), "{said}");
-    eventually("the second copy", async || (world.copies(&ambiguous) == 2).then_some(())).await;
+    assert!(said.contains("1 redriven"), "{said}");
+    eventually("the second copy", async || (world.copies(ambiguous) == 2).then_some(())).await;
+}
 
+async fn purges(installation: &Installation) {
     assert_eq!(reasons(&installation.letters().await), ["not_found"]);
     assert_eq!(installation.say(&["purge", "--all", "--older-than", "1 hour"]).await.0, 0);
     let (_, said, _) = installation.say(&["purge", "--all"]).await;
-    assert!(said.contains("1 thrown away, 0 kept"), "{said}");
+    assert!(said.contains("1 deleted, 0 kept"), "{said}");
     assert_eq!(installation.letters().await, [] as [Value; 0]);
-    eventually("all is settled", async || (program.exposition().await.count("authpost_in_flight") == 0).then_some(())).await;
-    installation.program
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,11 +177,19 @@ async fn distributed() {
 }
 
 #[test]
-fn a_folder_without_an_engine_is_named() {
+fn a_directory_without_an_engine_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().to_str().expect("text");
     let output = run(&["dead", "list"], &[("AUTHPOST_DATA_DIR", path)]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(1) && said.contains("is this the data folder of an embedded engine"), "{said}");
-    assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 0, "a look leaves nothing behind");
+    assert!(
+        output.status.code() == Some(1)
+            && said.contains("is this the data directory of an embedded engine"),
+        "{said}"
+    );
+    assert_eq!(
+        std::fs::read_dir(folder.path()).expect("readable").count(),
+        0,
+        "a look leaves nothing behind"
+    );
 }

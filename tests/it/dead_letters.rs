@@ -1,4 +1,4 @@
-//! What no attempt can mend is kept, with its reason, and holds up nothing.
+//! Events that no attempt can mail are kept, with their reason, and hold up nothing.
 
 use jiff::SignedDuration;
 use lapin::{
@@ -7,7 +7,7 @@ use lapin::{
     types::AMQPValue,
 };
 use sandbox::{
-    inbox::{Misdeed, Step},
+    inbox::{Misbehavior, Step},
     workos::Instead,
 };
 use worker::OnAmbiguity;
@@ -34,7 +34,7 @@ async fn an_unknown_code(app: App) {
 }
 
 async fn a_refused_recipient(app: App) {
-    app.inbox.order(Step::Rcpt, Misdeed::Say("550 5.1.1 no such user alice@example.com"));
+    app.inbox.order(Step::Rcpt, Misbehavior::Say("550 5.1.1 no such user alice@example.com"));
     let made = app.ask("alice@example.com").await;
     app.outcome("dead", "recipient_refused", 1).await;
     let (reason, detail) = (dead_letters(&app).await, dead_details(&app).await);
@@ -73,8 +73,11 @@ async fn a_form_of_another_release_is_left_to_it_as_long_as_its_code_lives(app: 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_reason_is_told_apart() {
     let answer = |body: &str| Instead::Answer(200, Vec::new(), body.to_owned());
-    let unmailable =
-        |id: &str| answer(&format!(r#"{{"id":"{id}","email":"alice@exa mple.com","code":"123456","expires_at":"2999-01-01T00:00:00Z"}}"#));
+    let unmailable = |id: &str| {
+        answer(&format!(
+            r#"{{"id":"{id}","email":"alice@exa mple.com","code":"123456","expires_at":"2999-01-01T00:00:00Z"}}"#
+        ))
+    };
     let app = App::embedded().await;
     let made = app.workos.make_code("alice@example.com");
     app.workos.answer_instead([unmailable(&made.id)]);
@@ -87,11 +90,11 @@ async fn each_reason_is_told_apart() {
     app.advance(3);
     app.outcome("dead", "workos_bad_answer", 1).await;
 
-    app.inbox.order(Step::Data, Misdeed::Say("554 5.7.1 spam"));
+    app.inbox.order(Step::Data, Misbehavior::Say("554 5.7.1 spam"));
     app.ask("alice@example.com").await;
     app.outcome("dead", "mail_refused", 1).await;
 
-    app.inbox.order(Step::Dot, Misdeed::Say("552 5.3.4 too big"));
+    app.inbox.order(Step::Dot, Misbehavior::Say("552 5.3.4 too big"));
     app.ask("alice@example.com").await;
     app.outcome("dead", "mail_refused", 2).await;
     assert_eq!(app.inbox.count(), 0);
@@ -113,7 +116,7 @@ async fn an_address_beyond_ascii_needs_a_relay_that_can() {
 async fn a_second_doubt_is_for_a_person_to_resolve() {
     let app = App::embedded().await;
     for _ in 0..2 {
-        app.inbox.order(Step::Dot, Misdeed::KeepAndHangUp);
+        app.inbox.order(Step::Dot, Misbehavior::KeepAndHangUp);
     }
     app.ask("alice@example.com").await;
     for failures in 1..=2 {
@@ -127,8 +130,11 @@ async fn a_second_doubt_is_for_a_person_to_resolve() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_dead_letter_on_ambiguity_nothing_is_sent_twice() {
-    let app = Setup::embedded().worker(|worker| worker.on_ambiguity = OnAmbiguity::DeadLetter).start().await;
-    app.inbox.order(Step::Dot, Misdeed::KeepAndHangUp);
+    let app = Setup::embedded()
+        .worker(|worker| worker.on_ambiguity = OnAmbiguity::DeadLetter)
+        .start()
+        .await;
+    app.inbox.order(Step::Dot, Misbehavior::KeepAndHangUp);
     app.ask("alice@example.com").await;
     app.outcome("retry", "ambiguous", 1).await;
     app.advance(3);
@@ -141,17 +147,25 @@ async fn with_dead_letter_on_ambiguity_nothing_is_sent_twice() {
 async fn inject(app: &App, message: &[u8]) {
     match app.prefix() {
         None => {
-            let database = rusqlite::Connection::open(app.folder.path().join("authpost.db")).expect("opens");
+            let database =
+                rusqlite::Connection::open(app.folder.path().join("authpost.db")).expect("opens");
             database.busy_timeout(crate::harness::PATIENCE).expect("set");
-            let sql = "INSERT INTO queue (due_ms, attempt, queued_ms, payload) VALUES (0, 1, 0, ?1)";
+            let sql =
+                "INSERT INTO queue (due_ms, attempt, queued_ms, payload) VALUES (0, 1, 0, ?1)";
             database.execute(sql, [message]).expect("inserted");
         }
         Some(prefix) => {
-            let connection = Connection::connect(Services::shared().amqp_url(), ConnectionProperties::default()).await.expect("connects");
+            let connection =
+                Connection::connect(Services::shared().amqp_url(), ConnectionProperties::default())
+                    .await
+                    .expect("connects");
             let channel = connection.create_channel().await.expect("a channel");
             let properties = BasicProperties::default().with_delivery_mode(2);
             let exchange = format!("{prefix}.events");
-            let sent = channel.basic_publish(exchange.into(), "work".into(), BasicPublishOptions::default(), message, properties).await;
+            let options = BasicPublishOptions::default();
+            let sent = channel
+                .basic_publish(exchange.into(), "work".into(), options, message, properties)
+                .await;
             sent.expect("sent").await.expect("taken");
             connection.close(200, "bye".into()).await.expect("closed");
         }
@@ -162,12 +176,23 @@ async fn inject(app: &App, message: &[u8]) {
 async fn resting(app: &App) -> String {
     let body = eventually("a message rests", async || {
         let Some(prefix) = app.prefix() else {
-            let database = rusqlite::Connection::open(app.folder.path().join("authpost.db")).expect("opens");
-            return database.query_row("SELECT payload FROM queue WHERE reason = 'undecodable'", [], |row| row.get::<_, Vec<u8>>(0)).ok();
+            let database =
+                rusqlite::Connection::open(app.folder.path().join("authpost.db")).expect("opens");
+            return database
+                .query_row("SELECT payload FROM queue WHERE reason = 'undecodable'", [], |row| {
+                    row.get::<_, Vec<u8>>(0)
+                })
+                .ok();
         };
-        let connection = Connection::connect(Services::shared().amqp_url(), ConnectionProperties::default()).await.expect("connects");
+        let connection =
+            Connection::connect(Services::shared().amqp_url(), ConnectionProperties::default())
+                .await
+                .expect("connects");
         let channel = connection.create_channel().await.expect("a channel");
-        let message = channel.basic_get(format!("{prefix}.retry.2s").into(), BasicGetOptions::default()).await.expect("answers");
+        let message = channel
+            .basic_get(format!("{prefix}.retry.2s").into(), BasicGetOptions::default())
+            .await
+            .expect("answers");
         let body = message.map(|message| message.data.clone());
         // Closing gives the message back.
         connection.close(200, "bye".into()).await.expect("closed");
@@ -191,20 +216,40 @@ async fn dead_details(app: &App) -> Vec<String> {
 
 async fn read_dead(app: &App) -> Vec<(String, String, Vec<u8>)> {
     let Some(prefix) = app.prefix() else {
-        let database = rusqlite::Connection::open(app.folder.path().join("authpost.db")).expect("opens");
-        let mut select = database.prepare("SELECT reason, detail, payload FROM dead ORDER BY id").expect("a query");
-        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).expect("rows");
+        let database =
+            rusqlite::Connection::open(app.folder.path().join("authpost.db")).expect("opens");
+        let mut select = database
+            .prepare("SELECT reason, detail, payload FROM dead ORDER BY id")
+            .expect("a query");
+        let rows =
+            select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).expect("rows");
         return rows.map(|row| row.expect("a row")).collect();
     };
-    let connection = Connection::connect(Services::shared().amqp_url(), ConnectionProperties::default()).await.expect("connects");
+    let connection =
+        Connection::connect(Services::shared().amqp_url(), ConnectionProperties::default())
+            .await
+            .expect("connects");
     let channel = connection.create_channel().await.expect("a channel");
     let mut found = Vec::new();
-    while let Some(message) = channel.basic_get(format!("{prefix}.dead").into(), BasicGetOptions::default()).await.expect("answers") {
-        let header = |name: &str| match message.properties.headers().as_ref().and_then(|headers| headers.inner().get(name)) {
+    while let Some(message) = channel
+        .basic_get(format!("{prefix}.dead").into(), BasicGetOptions::default())
+        .await
+        .expect("answers")
+    {
+        let header = |name: &str| match message
+            .properties
+            .headers()
+            .as_ref()
+            .and_then(|headers| headers.inner().get(name))
+        {
             Some(AMQPValue::LongString(text)) => text.to_string(),
             other => panic!("{name} is {other:?}"),
         };
-        found.push((header("x-authpost-reason"), header("x-authpost-detail"), message.data.clone()));
+        found.push((
+            header("x-authpost-reason"),
+            header("x-authpost-detail"),
+            message.data.clone(),
+        ));
     }
     // Closing gives the messages back.
     connection.close(200, "bye".into()).await.expect("closed");

@@ -23,21 +23,29 @@ async fn examine(env: &Env, args: &[&str]) -> (bool, String) {
 
 /// The same with one option changed.
 fn with(env: &Env, name: &'static str, value: &str) -> Env {
-    env.iter().filter(|(known, _)| *known != name).cloned().chain([(name, value.to_owned())]).collect()
+    env.iter()
+        .filter(|(known, _)| *known != name)
+        .cloned()
+        .chain([(name, value.to_owned())])
+        .collect()
 }
 
 async fn all_is_well(world: &World, env: &Env) -> Program {
     let (well, said) = examine(env, &[]).await;
-    assert!(well && !said.contains("WRONG") && said.contains("note   service"), "before any service: {said}");
+    assert!(
+        well && !said.contains("WRONG") && said.contains("note   service"),
+        "before any service: {said}"
+    );
     let program = Program::start("serve", env, &world.log()).await;
     let env = with(env, "AUTHPOST_ADMIN_LISTEN", &program.admin.to_string());
     let url = program.webhook_url();
-    let (well, said) = examine(&env, &["--webhook-url", &url, "--mail-to", "ops@example.com"]).await;
+    let (well, said) =
+        examine(&env, &["--webhook-url", &url, "--mail-to", "ops@example.com"]).await;
     assert!(well && !said.contains("WRONG"), "{said}");
     for fact in [
         "the API key is accepted",
         "agrees with WorkOS's",
-        "took the test mail",
+        "accepted the test mail",
         "a signed probe arrived",
         "none since the service started",
     ] {
@@ -62,10 +70,18 @@ async fn a_collector_is_asked_whether_it_takes_traces() {
     let (world, collector) = (World::new().await, Collector::start().await);
     let env: Env = world.env().into_iter().chain(collector.env()).collect();
     let (well, said) = examine(&env, &[]).await;
-    assert!(well && said.contains("the collector takes them"), "{said}");
+    assert!(well && said.contains("the collector accepts them"), "{said}");
     for (name, value, says) in [
-        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hush", "the collector refuses us: check OTEL_EXPORTER_OTLP_HEADERS"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1", "the collector does not answer: check OTEL_EXPORTER_OTLP_ENDPOINT"),
+        (
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            "authorization=hush",
+            "the collector refuses us: check OTEL_EXPORTER_OTLP_HEADERS",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "http://127.0.0.1:1",
+            "the collector does not answer: check OTEL_EXPORTER_OTLP_ENDPOINT",
+        ),
     ] {
         let (well, said) = examine(&with(&env, name, value), &[]).await;
         assert!(!well && said.contains(says) && !said.contains("hush"), "{name}: {said}");
@@ -91,21 +107,29 @@ async fn distributed() {
 
 /// Where the roles are scaled apart, each environment has its own role's secrets.
 async fn one_role_alone(world: &World, env: &Env) {
-    let without = |names: &[&str]| -> Env { env.iter().filter(|(name, _)| !names.contains(name)).cloned().collect() };
-    let front = without(&["WORKOS_API_KEY", "SMTP_URL", "MAIL_FROM"]);
-    let running = Program::start("ingress", &front, &world.log()).await;
-    let front = with(&front, "AUTHPOST_ADMIN_LISTEN", &running.admin.to_string());
-    let (well, said) = examine(&front, &["--webhook-url", &running.webhook_url()]).await;
-    for fact in ["of a front alone", "agrees with WorkOS's", "a signed probe arrived", "note   relay", "none since the service started"] {
+    let without = |names: &[&str]| -> Env {
+        env.iter().filter(|(name, _)| !names.contains(name)).cloned().collect()
+    };
+    let ingress = without(&["WORKOS_API_KEY", "SMTP_URL", "MAIL_FROM"]);
+    let running = Program::start("ingress", &ingress, &world.log()).await;
+    let ingress = with(&ingress, "AUTHPOST_ADMIN_LISTEN", &running.admin.to_string());
+    let (well, said) = examine(&ingress, &["--webhook-url", &running.webhook_url()]).await;
+    for fact in [
+        "complete, of an ingress",
+        "agrees with WorkOS's",
+        "a signed probe arrived",
+        "note   relay",
+        "none since the service started",
+    ] {
         assert!(well && said.contains(fact), "no \"{fact}\" in {said}");
     }
     running.stop().await;
-    let back = without(&["WORKOS_WEBHOOK_SECRET"]);
-    let (well, said) = examine(&back, &[]).await;
-    for fact in ["of a worker alone", "the API key is accepted", "agrees with WorkOS's", "relay          connected"] {
+    let worker = without(&["WORKOS_WEBHOOK_SECRET"]);
+    let (well, said) = examine(&worker, &[]).await;
+    for fact in ["complete, of a worker", "the API key is accepted", "relay          connected"] {
         assert!(well && said.contains(fact), "no \"{fact}\" in {said}");
     }
-    let (well, said) = examine(&back, &["--webhook-url", "http://127.0.0.1:1/"]).await;
+    let (well, said) = examine(&worker, &["--webhook-url", "http://127.0.0.1:1/"]).await;
     assert!(!well && said.contains("no secret here to sign a probe with"), "{said}");
 }
 
@@ -119,7 +143,7 @@ async fn what_is_wrong_is_named_with_what_to_do() {
         ("WORKOS_API_KEY", "sk_hush", "the API key is refused: copy WORKOS_API_KEY"),
         ("WORKOS_API_URL", "http://127.0.0.1:1", "check WORKOS_API_URL"),
         ("SMTP_URL", "smtp://127.0.0.1:1?tls=none", "check the host and the port in SMTP_URL"),
-        ("WORKOS_WEBHOOK_SECRET", "whsec_hush", "WORKOS_WEBHOOK_SECRET differs between here and there"),
+        ("WORKOS_WEBHOOK_SECRET", "whsec_hush", "WORKOS_WEBHOOK_SECRET differs"),
         ("MAIL_FROM", "nobody", "MAIL_FROM is not a sender"),
     ] {
         let (well, said) = examine(&with(&env, name, value), &["--webhook-url", &url]).await;
@@ -128,11 +152,13 @@ async fn what_is_wrong_is_named_with_what_to_do() {
     // The address leads elsewhere, or nowhere.
     let nowhere = url.replace("/v1/workos_webhook/", "/webhook");
     let (well, said) = examine(&env, &["--webhook-url", &nowhere]).await;
-    assert!(!well && said.contains("there is no webhook at that address"), "{said}");
-    let way = FaultProxy::start(lasting_listener().await, program.public.expect("a front")).expect("starts");
+    assert!(!well && said.contains("there is no webhook at that URL"), "{said}");
+    let way = FaultProxy::start(lasting_listener().await, program.public.expect("an ingress"))
+        .expect("starts");
     way.set(Network::Refused);
-    let (well, said) = examine(&env, &["--webhook-url", &format!("http://{}/v1/workos_webhook/", way.address())]).await;
-    assert!(!well && said.contains("nothing answers at that address"), "{said}");
+    let url = format!("http://{}/v1/workos_webhook/", way.address());
+    let (well, said) = examine(&env, &["--webhook-url", &url]).await;
+    assert!(!well && said.contains("nothing answers at that URL"), "{said}");
     assert_eq!(world.inbox.count(), 0, "no mail was sent");
     program.stop().await;
 }

@@ -5,7 +5,11 @@ use crate::{
     on_both_engines,
 };
 
-on_both_engines!(posted_many_times_at_once, posted_again_after_the_mail, two_codes_for_one_person_are_two_mails,);
+on_both_engines!(
+    posted_many_times_at_once,
+    posted_again_after_the_mail,
+    two_codes_for_one_person_are_two_mails,
+);
 
 async fn posted_many_times_at_once(app: App) {
     let made = app.workos.make_code("alice@example.com");
@@ -15,7 +19,8 @@ async fn posted_many_times_at_once(app: App) {
     }
     app.mails(1).await;
     app.outcome("sent", "none", 1).await;
-    // A copy that met another one at work rests first. Only when all have been looked at is time let go on.
+    // A copy that met another one at work rests first. Only when all have been looked at is time
+    // let go on.
     let looked_at = async || {
         let exposition = app.exposition();
         (exposition.outcomes("duplicate") + exposition.outcomes("retry") >= 19).then_some(())

@@ -1,8 +1,8 @@
-//! The code's clock: an expired code is never mailed, at whatever stage it dies.
+//! The lifetime of codes: an expired code is never mailed, at whatever stage it expires.
 
 use jiff::SignedDuration;
 use sandbox::{
-    inbox::{Misdeed, Step},
+    inbox::{Misbehavior, Step},
     workos::{Instead, LIFE},
 };
 
@@ -14,14 +14,19 @@ use crate::{
 on_both_engines!(dead_on_arrival, dies_while_it_is_fetched, would_die_before_the_next_attempt,);
 
 async fn dead_on_arrival(app: App) {
-    // The first answer of WorkOS tells that our clock can be trusted; before it, nothing is given up unasked.
+    // The first answer of WorkOS tells that our clock can be trusted; before it, nothing is given
+    // up unasked.
     app.ask("bob@example.com").await;
     app.outcome("sent", "none", 1).await;
     let made = app.workos.make_code("alice@example.com");
     app.advance(LIFE.as_secs());
     assert_eq!(app.post(&made).await.status, 200, "WorkOS has nothing to try again");
     app.outcome("expired", "none", 1).await;
-    assert_eq!((app.inbox.count(), app.workos.reads().len()), (1, 1), "nobody was asked anything about it");
+    assert_eq!(
+        (app.inbox.count(), app.workos.reads().len()),
+        (1, 1),
+        "nobody was asked anything about it"
+    );
     app.finish().await;
 }
 
@@ -38,10 +43,14 @@ async fn dies_while_it_is_fetched(app: App) {
 async fn would_die_before_the_next_attempt(app: App) {
     let made = app.workos.make_code("alice@example.com");
     app.advance(LIFE.as_secs() - 16);
-    app.inbox.order(Step::Rcpt, Misdeed::Say("451 4.3.0 later"));
+    app.inbox.order(Step::Rcpt, Misbehavior::Say("451 4.3.0 later"));
     assert_eq!(app.post(&made).await.status, 200);
     app.outcome("expired", "relay_deferred", 1).await;
-    assert_eq!(app.exposition().outcomes("retry"), 0, "no retry is scheduled into the last 15 seconds");
+    assert_eq!(
+        app.exposition().outcomes("retry"),
+        0,
+        "no retry is scheduled into the last 15 seconds"
+    );
     app.finish().await;
 }
 
@@ -70,7 +79,11 @@ async fn a_live_code_goes_out_in_its_last_second_if_nothing_fails() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_after_past_the_end_is_not_waited_for() {
     let app = Setup::embedded().start().await;
-    app.workos.answer_instead([Instead::Answer(503, vec![("retry-after", "999999".to_owned())], String::new())]);
+    app.workos.answer_instead([Instead::Answer(
+        503,
+        vec![("retry-after", "999999".to_owned())],
+        String::new(),
+    )]);
     let made = app.workos.make_code("alice@example.com");
     app.advance(LIFE.as_secs() - 70);
     assert_eq!(app.post(&made).await.status, 200);

@@ -1,10 +1,10 @@
-//! Networks that fail under load, between the app and each thing it uses: nobody is left without a mail, nobody gets more
-//! than was counted as possible, and nothing has to be restarted.
+//! Networks that fail under load, between the app and each thing it uses: nobody is left without a
+//! mail, nobody gets more than was counted as possible, and nothing has to be restarted.
 
 use std::time::Duration;
 
 use sandbox::{
-    inbox::{Misdeed, Step},
+    inbox::{Misbehavior, Step},
     proxy::{FaultProxy, Network},
 };
 
@@ -13,15 +13,15 @@ use crate::harness::{
     load::{Asked, Load},
 };
 
-/// People a second.
 const RATE: u32 = 20;
 
 /// Slow, but within every deadline.
 const SLOW: [Network; 2] = [Network::Delay(Duration::from_millis(100)), Network::Throttle(40_000)];
 
-/// Broken in every way a network can be. 40 bytes are less than any of the servers says before it is useful: what is cut
-/// off is a beginning, but for the connections that were open before.
-const BROKEN: [Network; 4] = [Network::CutAfter(40), Network::HalfClosed, Network::Refused, Network::BlackHole];
+/// Broken in every way a network can be. 40 bytes are less than any of the servers says before it
+/// is useful: what is cut off is a beginning, but for the connections that were open before.
+const BROKEN: [Network; 4] =
+    [Network::CutAfter(40), Network::HalfClosed, Network::Refused, Network::BlackHole];
 
 /// Waits until so many more mails have gone out.
 async fn more_mails(app: &App, count: u64) {
@@ -29,7 +29,8 @@ async fn more_mails(app: &App, count: u64) {
     in_time("more mails", app.inbox.reached(now + count)).await;
 }
 
-/// One network after the other: waits until `felt`, heals, and waits until mails go out again and everything is well.
+/// One network after the other: waits until `felt`, heals, and waits until mails go out again and
+/// everything is well.
 async fn endure(app: &App, network: &FaultProxy, states: &[Network], felt: impl AsyncFn(Network)) {
     for state in states {
         network.set(*state);
@@ -42,17 +43,20 @@ async fn endure(app: &App, network: &FaultProxy, states: &[Network], felt: impl 
 
 async fn more_refusals(load: &Load) {
     let before = load.refused();
-    eventually("the front refuses", async || (load.refused() > before).then_some(())).await;
+    eventually("the ingress refuses", async || (load.refused() > before).then_some(())).await;
 }
 
 async fn more_retries(app: &App, reason: &str) {
     let before = app.exposition().outcome("retry", reason);
     let what = format!("a retry because of {reason}");
-    eventually(&what, async || (app.exposition().outcome("retry", reason) > before).then_some(())).await;
+    eventually(&what, async || (app.exposition().outcome("retry", reason) > before).then_some(()))
+        .await;
 }
 
 async fn more_failed_claims(app: &App) {
-    let failed = || app.exposition().count("authpost_dedupe_seconds_count{result=\"failed\",step=\"claim\"}");
+    let failed = || {
+        app.exposition().count("authpost_dedupe_seconds_count{result=\"failed\",step=\"claim\"}")
+    };
     let before = failed();
     eventually("a claim fails", async || (failed() > before).then_some(())).await;
 }
@@ -85,19 +89,23 @@ async fn the_way_to_redis() {
     let load = app.load(RATE);
     endure(&app, app.networks().redis(), &SLOW, async |_| more_mails(&app, 20).await).await;
     endure(&app, app.networks().redis(), &BROKEN, async |state| match state {
-        // Each connection lasts for an answer or two, and the question for readiness may be one of them.
+        // Each connection lasts for an answer or two, and the question for readiness may be one of
+        // them.
         Network::CutAfter(_) => more_failed_claims(&app).await,
         _ => app.not_ready("dedupe").await,
     })
     .await;
-    assert_eq!(load.refused(), 0, "the front does not need Redis");
+    assert_eq!(load.refused(), 0, "the ingress does not need Redis");
     finish(app, load.end().await).await;
 }
 
 async fn over_the_way_to_the_relay(app: App) {
     let load = app.load(RATE);
     endure(&app, &app.networks().relay, &SLOW, async |_| more_mails(&app, 20).await).await;
-    endure(&app, &app.networks().relay, &BROKEN, async |_| more_retries(&app, "relay_unavailable").await).await;
+    endure(&app, &app.networks().relay, &BROKEN, async |_| {
+        more_retries(&app, "relay_unavailable").await;
+    })
+    .await;
     finish(app, load.end().await).await;
 }
 
@@ -117,7 +125,10 @@ async fn the_way_to_workos() {
     let app = Setup::embedded().faulty().start().await;
     let load = app.load(RATE);
     endure(&app, &app.networks().workos, &SLOW, async |_| more_mails(&app, 20).await).await;
-    endure(&app, &app.networks().workos, &BROKEN, async |_| more_retries(&app, "workos_unavailable").await).await;
+    endure(&app, &app.networks().workos, &BROKEN, async |_| {
+        more_retries(&app, "workos_unavailable").await;
+    })
+    .await;
     finish(app, load.end().await).await;
 }
 
@@ -152,7 +163,7 @@ async fn a_relay_that_defers_at_random_places() {
         (Step::Dot, "421 4.7.0 closing"),
         (Step::Ehlo, "421 4.3.2 shutting down"),
     ] {
-        app.inbox.order(step, Misdeed::Say(line));
+        app.inbox.order(step, Misbehavior::Say(line));
         if step == Step::Ehlo {
             app.inbox.hang_up().await;
         }

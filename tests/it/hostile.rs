@@ -1,10 +1,11 @@
-//! What strangers may send to the public listener: honest deliveries go on, nothing is believed that was not signed, and
-//! nobody can make the process keep more than its share.
+//! What hostile clients may send to the public listener: honest deliveries go on, nothing is
+//! trusted that was not signed, and nobody can make the process keep more than its share.
 
 use std::{sync::Arc, time::Duration};
 
+use domain::webhook::sign;
+use runtime::clock::SystemClock;
 use secrecy::SecretString;
-use shared::{clock::SystemClock, webhook::sign};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -26,7 +27,8 @@ use crate::{
 
 /// A genuine request: `extra` header lines, then the body.
 fn genuine(app: &App, extra: &str, body: &[u8]) -> Vec<u8> {
-    let signature = sign(&SecretString::from(SECRET.to_owned()), app.now(), body).expect("a secret");
+    let signature =
+        sign(&SecretString::from(SECRET.to_owned()), app.now(), body).expect("a secret");
     let mut request = format!("POST /v1/workos_webhook/ HTTP/1.1\r\nHost: t\r\nWorkOS-Signature: {signature}\r\n{extra}\r\n").into_bytes();
     request.extend_from_slice(body);
     request
@@ -46,45 +48,69 @@ fn answers(text: &str) -> usize {
 async fn two_thousand_slow_senders_keep_nobody_out() {
     let world = World::new().await;
     let program = Program::start("serve", &world.env(), &world.log()).await;
-    let slow = SlowSenders::start(program.public.expect("a front"), 2000).await;
-    let load =
-        Load::start(Sender { workos: Arc::clone(&world.workos), urls: vec![program.webhook_url()], clock: Arc::new(SystemClock) }, 25);
+    let slow = SlowSenders::start(program.public.expect("an ingress"), 2000).await;
+    let load = Load::start(
+        Sender {
+            workos: Arc::clone(&world.workos),
+            urls: vec![program.webhook_url()],
+            clock: Arc::new(SystemClock),
+        },
+        25,
+    );
     // Longer than it takes until the first slow ones are cut off and come back.
     let begun = Instant::now();
-    eventually("honest deliveries for 15 s", async || (begun.elapsed() > Duration::from_secs(15)).then_some(())).await;
+    eventually("honest deliveries for 15 s", async || {
+        (begun.elapsed() > Duration::from_secs(15)).then_some(())
+    })
+    .await;
     let memory = program.resident();
     assert_eq!(load.refused(), 0, "an honest delivery was refused");
     let asked = load.end().await;
-    assert!(asked.made.len() > 200 && asked.in_doubt == 0, "{} accepted, {} not answered", asked.made.len(), asked.in_doubt);
-    eventually("everybody has a mail", async || (asked.account(&world.inbox).without == 0).then_some(())).await;
+    assert!(
+        asked.made.len() > 200 && asked.in_doubt == 0,
+        "{} accepted, {} not answered",
+        asked.made.len(),
+        asked.in_doubt
+    );
+    eventually("everybody has a mail", async || {
+        (asked.account(&world.inbox).without == 0).then_some(())
+    })
+    .await;
     // How fast they are answered is measured where nothing else runs: ./scripts/bench.
     let p99 = program.exposition().await.quantile("authpost_webhook_seconds", 0.99);
     assert!(memory < 160, "{memory} MiB");
     harness::figure(&format!("{memory} MiB with 2,000 slow senders"));
     assert!(program.exposition().await.webhooks("accepted") >= 200 && p99.is_some());
     drop(slow);
-    eventually("their connections are gone", async || (program.exposition().await.value("authpost_http_connections") < 10.0).then_some(()))
-        .await;
+    eventually("their connections are gone", async || {
+        (program.exposition().await.value("authpost_http_connections") < 10.0).then_some(())
+    })
+    .await;
     program.stop().await;
 }
 
-/// Fewer descriptors than strangers: the worker has its share, and the front goes on when they are cut off.
+/// Fewer descriptors than strangers: the worker has its share, and the ingress goes on when they
+/// are cut off.
 #[tokio::test(flavor = "multi_thread")]
 async fn when_descriptors_run_out_the_worker_has_its_own() {
     let world = World::new().await;
     let launcher = ["prlimit", "--nofile=160:160"];
     let program = Program::start_under(&launcher, "serve", &world.env(), &world.log()).await;
-    let slow = SlowSenders::start(program.public.expect("a front"), 300).await;
+    let slow = SlowSenders::start(program.public.expect("an ingress"), 300).await;
     for n in 0..5 {
         let made = world.workos.make_code(&format!("p{n}@example.com"));
-        eventually("it is accepted", async || world.post(&program, &made).await.then_some(())).await;
+        eventually("it is accepted", async || world.post(&program, &made).await.then_some(()))
+            .await;
         eventually("and mailed meanwhile", async || (world.copies(&made) == 1).then_some(())).await;
     }
     drop(slow);
     program.is_ready().await;
     program.stop().await;
     let log = std::fs::read_to_string(world.log()).expect("a log");
-    assert!(log.contains("AUTHPOST_MAX_CONNECTIONS") && !log.contains("panicked"), "the limit was not said: {log}");
+    assert!(
+        log.contains("AUTHPOST_MAX_CONNECTIONS") && !log.contains("panicked"),
+        "the limit was not said: {log}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,7 +119,11 @@ async fn heads_that_are_too_large() {
     let many = "X-Bomb: 1\r\n".repeat(500);
     let large = format!("X-Bomb: {}\r\n", "x".repeat(64 * 1024));
     let line = format!("GET /{} HTTP/1.1\r\nHost: t\r\n\r\n", "x".repeat(64 * 1024)).into_bytes();
-    for request in [genuine(&app, &(many + &length(IGNORED)), IGNORED), genuine(&app, &(large + &length(IGNORED)), IGNORED), line] {
+    for request in [
+        genuine(&app, &(many + &length(IGNORED)), IGNORED),
+        genuine(&app, &(large + &length(IGNORED)), IGNORED),
+        line,
+    ] {
         let answer = raw_http::send(app.public, &request).await;
         assert!(matches!(status(&answer), 414 | 431), "{answer}");
     }
@@ -114,14 +144,19 @@ async fn pipelined_requests_are_answered_one_by_one() {
     app.finish().await;
 }
 
-/// Whatever a proxy in front makes of such a request, we answer one, and nothing behind it on its connection.
+/// Whatever a proxy in front makes of such a request, we answer one, and nothing behind it on its
+/// connection.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_hide_another_one() {
     let app = App::embedded().await;
-    let chunked = format!("{:x}\r\n{}\r\n0\r\n\r\n", IGNORED.len(), String::from_utf8_lossy(IGNORED));
+    let chunked =
+        format!("{:x}\r\n{}\r\n0\r\n\r\n", IGNORED.len(), String::from_utf8_lossy(IGNORED));
     let signed = |framing: &str, body: &str| {
-        let signature = sign(&SecretString::from(SECRET.to_owned()), app.now(), IGNORED).expect("a secret");
-        let head = format!("POST /v1/workos_webhook/ HTTP/1.1\r\nHost: t\r\nWorkOS-Signature: {signature}\r\n{framing}\r\n");
+        let signature =
+            sign(&SecretString::from(SECRET.to_owned()), app.now(), IGNORED).expect("a secret");
+        let head = format!(
+            "POST /v1/workos_webhook/ HTTP/1.1\r\nHost: t\r\nWorkOS-Signature: {signature}\r\n{framing}\r\n"
+        );
         format!("{head}{body}").into_bytes()
     };
     let hidden = genuine(&app, &length(IGNORED), IGNORED);
@@ -156,10 +191,19 @@ async fn requests_that_hide_another_one() {
 async fn bytes_that_are_no_text() {
     let app = App::embedded().await;
     let invalid = b"{\"id\":\"event_\xff\xfe\",\"event\":\"user.created\"}";
-    let answer = raw_http::send(app.public, &genuine(&app, &format!("Connection: close\r\n{}", length(invalid)), invalid)).await;
+    let answer = raw_http::send(
+        app.public,
+        &genuine(&app, &format!("Connection: close\r\n{}", length(invalid)), invalid),
+    )
+    .await;
     assert_eq!(status(&answer), 400, "{answer}");
-    let deep = [b"{\"id\":\"e\",\"event\":\"x\",\"data\":".as_slice(), &b"[".repeat(20_000)].concat();
-    let answer = raw_http::send(app.public, &genuine(&app, &format!("Connection: close\r\n{}", length(&deep)), &deep)).await;
+    let deep =
+        [b"{\"id\":\"e\",\"event\":\"x\",\"data\":".as_slice(), &b"[".repeat(20_000)].concat();
+    let answer = raw_http::send(
+        app.public,
+        &genuine(&app, &format!("Connection: close\r\n{}", length(&deep)), &deep),
+    )
+    .await;
     assert_eq!(status(&answer), 400, "{answer}");
     let noise: Vec<u8> = (0..=255).cycle().take(4096).collect();
     assert!(answers(&raw_http::send(app.public, &noise).await) <= 1);
@@ -173,7 +217,11 @@ async fn a_captured_delivery_that_is_sent_again() {
     let app = App::embedded().await;
     let made = app.workos.make_code("alice@example.com");
     let body = made.event();
-    let captured = genuine(&app, &format!("Connection: close\r\n{}", length(body.as_bytes())), body.as_bytes());
+    let captured = genuine(
+        &app,
+        &format!("Connection: close\r\n{}", length(body.as_bytes())),
+        body.as_bytes(),
+    );
     for _ in 0..5 {
         assert_eq!(status(&raw_http::send(app.public, &captured).await), 200);
     }
@@ -189,7 +237,8 @@ async fn a_captured_delivery_that_is_sent_again() {
     app.finish().await;
 }
 
-/// Large bodies of strangers, held open: the places for large bodies are few, and small ones need none.
+/// Large bodies of strangers, held open: the places for large bodies are few, and small ones need
+/// none.
 #[tokio::test(flavor = "multi_thread")]
 async fn large_bodies_have_few_places() {
     let app = App::embedded().await;
@@ -197,7 +246,8 @@ async fn large_bodies_have_few_places() {
     let mut crowded = 0;
     for _ in 0..80 {
         let mut stream = TcpStream::connect(app.public).await.expect("connects");
-        let head = b"POST /v1/workos_webhook/ HTTP/1.1\r\nHost: t\r\nContent-Length: 200000\r\n\r\n";
+        let head =
+            b"POST /v1/workos_webhook/ HTTP/1.1\r\nHost: t\r\nContent-Length: 200000\r\n\r\n";
         stream.write_all(head).await.expect("written");
         open.push(stream);
     }

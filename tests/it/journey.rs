@@ -5,7 +5,12 @@ use crate::{
     on_both_engines,
 };
 
-on_both_engines!(one_login, many_logins_at_once, a_code_that_begins_with_zero_keeps_it, every_role_shows_that_it_is_well,);
+on_both_engines!(
+    one_login,
+    many_logins_at_once,
+    a_code_that_begins_with_zero_keeps_it,
+    every_role_shows_that_it_is_well,
+);
 
 async fn one_login(app: App) {
     let made = app.ask("alice@example.com").await;
@@ -14,7 +19,10 @@ async fn one_login(app: App) {
     assert_eq!(mails[0].subject, "Your Acme login code");
     assert!(mails[0].html.contains(&made.code));
     let received = &app.inbox.mails()[0];
-    assert_eq!((received.from.as_str(), received.to.as_str()), ("login@acme.example", "alice@example.com"));
+    assert_eq!(
+        (received.from.as_str(), received.to.as_str()),
+        ("login@acme.example", "alice@example.com")
+    );
     let (id, _) = &app.workos.reads()[0];
     assert_eq!(*id, made.id);
     app.outcome("sent", "none", 1).await;
@@ -41,7 +49,11 @@ async fn many_logins_at_once(app: App) {
         let mail = sandbox::readable::read(&theirs[0].raw).expect("a mail");
         assert_eq!(mail.code(), Some(made.code.as_str()), "everybody gets their own code");
     }
-    assert!(app.inbox.connections() <= 17, "connections to the relay are reused: {}", app.inbox.connections());
+    assert!(
+        app.inbox.connections() <= 17,
+        "connections to the relay are reused: {}",
+        app.inbox.connections()
+    );
     std::sync::Arc::into_inner(app).expect("nobody else holds it").finish().await;
 }
 
@@ -59,10 +71,17 @@ async fn a_code_that_begins_with_zero_keeps_it(app: App) {
 
 async fn every_role_shows_that_it_is_well(app: App) {
     assert_eq!(raw_http::get(app.admin, "/livez").await.0, 200);
-    assert_eq!(raw_http::get(app.admin, "/readyz").await, (200, r#"{"status":"ready"}"#.to_owned()));
+    assert_eq!(
+        raw_http::get(app.admin, "/readyz").await,
+        (200, r#"{"status":"ready"}"#.to_owned())
+    );
     let (status, metrics) = raw_http::get(app.admin, "/metrics").await;
     assert!(status == 200 && metrics.contains("authpost_build_info"), "{metrics}");
     assert_eq!(raw_http::get(app.admin, "/elsewhere").await.0, 404);
-    assert_eq!(raw_http::get(app.public, "/metrics").await.0, 404, "metrics are on the private listener only");
+    assert_eq!(
+        raw_http::get(app.public, "/metrics").await.0,
+        404,
+        "metrics are on the private listener only"
+    );
     app.finish().await;
 }

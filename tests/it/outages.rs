@@ -1,18 +1,22 @@
-//! Dependencies that die and come back: survived without a restart, with nothing lost.
+//! Dependencies that fail and return: no restart is needed, and nothing is lost.
 
 use std::{sync::Arc, time::Duration};
 
+use engine::local_sent_cache::OnStoreOutage;
 use lapin::types::FieldTable;
-use shared::dedupe::outage::WhenAway;
 
 use crate::harness::{App, Setup, eventually, queues, services::Services};
 
-/// Posts a code's event until it is accepted; what is not accepted must be a 503 that says when to come back.
+/// Posts a code's event until it is accepted; what is not accepted must be a 503 that says when to
+/// come back.
 async fn ask_until_accepted(app: &App, email: &str) {
     let made = app.workos.make_code(email);
-    eventually("the front accepts again", async || {
+    eventually("the ingress accepts again", async || {
         let posted = app.post(&made).await;
-        assert!(posted.status == 200 || (posted.status == 503 && posted.retry_after.is_some()), "{posted:?}");
+        assert!(
+            posted.status == 200 || (posted.status == 503 && posted.retry_after.is_some()),
+            "{posted:?}"
+        );
         (posted.status == 200).then_some(())
     })
     .await;
@@ -61,11 +65,15 @@ async fn the_broker_and_redis_die_and_come_back() {
     assert_eq!(app.exposition().count("authpost_engine_blocked"), 1);
     services.carry_out("unblock rabbitmq").await;
     app.is_ready().await;
-    eventually("the front accepts again", async || (app.post(&made).await.status == 200).then_some(())).await;
+    eventually("the ingress accepts again", async || {
+        (app.post(&made).await.status == 200).then_some(())
+    })
+    .await;
     app.mails(5).await;
 
     assert_eq!(app.exposition().webhooks("accepted"), 5);
-    // What was refused while the broker was blocked was read afterwards: a second copy of one event.
+    // What was refused while the broker was blocked was read afterwards: a second copy of one
+    // event.
     app.finish_with(6).await;
 }
 
@@ -75,7 +83,10 @@ async fn with_send_an_outage_of_redis_delays_mails_only_so_long() {
     let services = Arc::new(Services::victims(&["redis"]));
     let patience = Duration::from_millis(500);
     let setup = Setup::on(Services::shared().amqp_url(), services.redis_url());
-    let app = setup.worker(move |worker| worker.when_away = WhenAway::SendAfter(patience)).start().await;
+    let app = setup
+        .worker(move |worker| worker.on_store_outage = OnStoreOutage::SendAfter(patience))
+        .start()
+        .await;
     services.carry_out("kill redis").await;
     let made = app.ask("alice@example.com").await;
     assert_eq!(app.mails(1).await[0].code(), Some(made.code.as_str()));
@@ -94,7 +105,10 @@ async fn what_cannot_be_routed_is_kept_and_mailed() {
     let prefix = app.prefix().expect("at a broker").to_owned();
     let (connection, channel) = queues::connect(Services::shared().amqp_url()).await;
     let (queue, exchange) = (format!("{prefix}.work"), format!("{prefix}.events"));
-    channel.queue_unbind(queue.into(), exchange.into(), "work".into(), FieldTable::default()).await.expect("unbound");
+    channel
+        .queue_unbind(queue.into(), exchange.into(), "work".into(), FieldTable::default())
+        .await
+        .expect("unbound");
     let made = app.ask("alice@example.com").await;
     assert_eq!(app.mails(1).await[0].code(), Some(made.code.as_str()));
     connection.close(200, "bye".into()).await.expect("closed");
@@ -108,7 +122,13 @@ async fn a_work_queue_that_is_deleted_is_declared_again() {
     let prefix = app.prefix().expect("at a broker").to_owned();
     let (connection, channel) = queues::connect(Services::shared().amqp_url()).await;
     for queue in ["work", "unrouted"] {
-        channel.queue_delete(format!("{prefix}.{queue}").into(), lapin::options::QueueDeleteOptions::default()).await.expect("deleted");
+        channel
+            .queue_delete(
+                format!("{prefix}.{queue}").into(),
+                lapin::options::QueueDeleteOptions::default(),
+            )
+            .await
+            .expect("deleted");
     }
     ask_until_accepted(&app, "alice@example.com").await;
     app.mails(1).await;
@@ -122,7 +142,13 @@ async fn a_dead_letter_whose_queue_is_gone_is_kept_and_not_worked_on_again() {
     let app = App::distributed().await;
     let prefix = app.prefix().expect("at a broker").to_owned();
     let (connection, channel) = queues::connect(Services::shared().amqp_url()).await;
-    channel.queue_delete(format!("{prefix}.dead").into(), lapin::options::QueueDeleteOptions::default()).await.expect("deleted");
+    channel
+        .queue_delete(
+            format!("{prefix}.dead").into(),
+            lapin::options::QueueDeleteOptions::default(),
+        )
+        .await
+        .expect("deleted");
     let made = app.workos.make_code("alice@example.com");
     app.workos.change_end(&made.id, None);
     assert_eq!(app.post(&made).await.status, 200);

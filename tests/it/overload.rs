@@ -1,15 +1,14 @@
-//! Ten times as many codes as can be mailed, for a minute: the front goes on answering, memory stays where it was, those who
-//! asked just now are served before those who have waited for long, and no dead code is mailed.
+//! Ten times as many codes as can be mailed, for a minute: the ingress goes on answering, memory
+//! stays where it was, those who asked just now are served before those who have waited for long,
+//! and no expired code is mailed.
 
 use std::{collections::HashMap, time::Duration};
 
+use domain::{clock::Clock as _, queue::FRESH_FOR};
 use jiff::{SignedDuration, Timestamp};
+use runtime::clock::SystemClock;
 use sandbox::workos::{MagicAuth, Posted, post};
 use secrecy::SecretString;
-use shared::{
-    clock::{Clock as _, SystemClock},
-    queue::FRESH_FOR,
-};
 use tokio::{task::JoinSet, time::interval};
 
 use crate::{
@@ -27,7 +26,6 @@ use crate::{
 const CAPACITY: u32 = 20;
 /// Codes asked for in a second.
 const RUSH: u32 = 10 * CAPACITY;
-/// For how long.
 const MINUTE: Duration = Duration::from_secs(60);
 /// How long a code lives here: long enough to become late, short enough to see it die.
 const LIFE: SignedDuration = SignedDuration::from_secs(30);
@@ -44,17 +42,28 @@ async fn rush(world: &World, program: &Program) -> Vec<(MagicAuth, Posted)> {
         let made = world.workos.make_code_for(&format!("p{n}@example.com"), LIFE);
         let url = program.webhook_url();
         asking.spawn(async move {
-            let posted = post(&url, &SecretString::from(SECRET.to_owned()), &made.event(), SystemClock.now()).await;
-            (made, posted.expect("the front goes on answering"))
+            let posted = post(
+                &url,
+                &SecretString::from(SECRET.to_owned()),
+                &made.event(),
+                SystemClock.now(),
+            )
+            .await;
+            (made, posted.expect("the ingress goes on answering"))
         });
     }
     asking.join_all().await
 }
 
 /// The middle of how old codes were when the relay got them, of those it got after `since`.
-fn usual_age(world: &World, by_email: &HashMap<&str, &MagicAuth>, since: Timestamp) -> SignedDuration {
+fn usual_age(
+    world: &World,
+    by_email: &HashMap<&str, &MagicAuth>,
+    since: Timestamp,
+) -> SignedDuration {
     let recent = world.inbox.mails().into_iter().filter(|mail| mail.at >= since);
-    let mut ages: Vec<_> = recent.map(|mail| mail.at.duration_since(by_email[mail.to.as_str()].created_at)).collect();
+    let mut ages: Vec<_> =
+        recent.map(|mail| mail.at.duration_since(by_email[mail.to.as_str()].created_at)).collect();
     ages.sort();
     assert!(ages.len() > 50, "only {} mails in the last seconds of the rush", ages.len());
     ages[ages.len() / 2]
@@ -68,17 +77,25 @@ async fn survives_a_rush(world: World, env: Vec<(&'static str, String)>) {
     let before = program.resident();
     let answered = rush(&world, &program).await;
     let (ended, during) = (SystemClock.now(), program.resident());
-    let accepted: Vec<_> = answered.iter().filter(|(_, posted)| posted.status == 200).map(|(made, _)| made).collect();
+    let accepted: Vec<_> =
+        answered.iter().filter(|(_, posted)| posted.status == 200).map(|(made, _)| made).collect();
     for (_, posted) in &answered {
-        assert!(posted.status == 200 || (posted.status == 503 && posted.retry_after.is_some()), "{posted:?}");
+        assert!(
+            posted.status == 200 || (posted.status == 503 && posted.retry_after.is_some()),
+            "{posted:?}"
+        );
     }
-    let by_email: HashMap<_, _> = accepted.iter().map(|made| (made.email.as_str(), *made)).collect();
+    let by_email: HashMap<_, _> =
+        accepted.iter().map(|made| (made.email.as_str(), *made)).collect();
     let usual = usual_age(&world, &by_email, ended - SignedDuration::from_secs(10));
     let fresh = SignedDuration::try_from(FRESH_FOR).expect("short") + SignedDuration::from_secs(3);
     assert!(usual <= fresh, "those who ask now wait for {usual}, behind those who asked long ago");
     assert!(during < before + 64, "from {before} to {during} MiB");
     let count = accepted.len() as u64;
-    eventually("everybody is served or too late", async || (program.exposition().await.ended() >= count).then_some(())).await;
+    eventually("everybody is served or too late", async || {
+        (program.exposition().await.ended() >= count).then_some(())
+    })
+    .await;
     let exposition = program.exposition().await;
     let (sent, expired) = (exposition.outcomes("sent"), exposition.outcomes("expired"));
     assert_eq!((sent + expired, exposition.outcomes("dead")), (count, 0));
@@ -86,7 +103,7 @@ async fn survives_a_rush(world: World, env: Vec<(&'static str, String)>) {
     for mail in world.inbox.mails() {
         // A transaction that was begun in time may end a moment later.
         let end = by_email[mail.to.as_str()].expires_at + SignedDuration::from_secs(1);
-        assert!(mail.at <= end, "a dead code was mailed to {}", mail.to);
+        assert!(mail.at <= end, "a expired code was mailed to {}", mail.to);
     }
     crate::harness::figure(&format!(
         "{} asked, {count} accepted, {} sent away with 503, {sent} mailed, {expired} too late; usual age at the end of the rush {usual:#}; memory {before} -> {during} MiB",

@@ -1,17 +1,20 @@
-//! Codes, keys, secrets and addresses are in no log line, metric or file, whatever happens and however much is logged.
+//! Codes, keys, secrets and addresses are in no log line, metric or file, whatever happens and
+//! however much is logged.
 
 use std::sync::Arc;
 
+use domain::retry::Stage;
+use engine::rabbitmq::Names;
 use jiff::SignedDuration;
 use lapin::{
     options::{BasicGetOptions, BasicNackOptions},
     types::AMQPValue,
 };
+use runtime::clock::SystemClock;
 use sandbox::{
-    inbox::{Inbox, Manners, Misdeed, Step, base64},
+    inbox::{Inbox, Manners, Misbehavior, Step, base64},
     workos::{Instead, MagicAuth},
 };
-use shared::{clock::SystemClock, queue::rabbitmq::Names, retry::Stage};
 
 use crate::{
     crash::World,
@@ -43,20 +46,31 @@ async fn behind_tls(world: &mut World) -> Vec<(&'static str, String)> {
     let file = world.folder.path().join("ca.pem");
     std::fs::write(&file, ca).expect("written");
     let url = format!("smtps://relay-user:{PASSWORD}@localhost:{}", world.inbox.address().port());
-    vec![("SMTP_URL", url), ("AUTHPOST_EXTRA_CA", file.display().to_string()), ("RUST_LOG", LOUD.to_owned())]
+    vec![
+        ("SMTP_URL", url),
+        ("AUTHPOST_EXTRA_CA", file.display().to_string()),
+        ("RUST_LOG", LOUD.to_owned()),
+    ]
 }
 
 /// Takes events through every outcome; returns all that nobody may find.
-async fn every_outcome(world: &World, program: &Program, resting: impl AsyncFnOnce()) -> (MagicAuth, Vec<String>) {
+async fn every_outcome(
+    world: &World,
+    program: &Program,
+    resting: impl AsyncFnOnce(),
+) -> (MagicAuth, Vec<String>) {
     let ended = async |outcome: &str, count: u64| {
-        eventually(outcome, async || (program.exposition().await.outcomes(outcome) >= count).then_some(())).await;
+        eventually(outcome, async || {
+            (program.exposition().await.outcomes(outcome) >= count).then_some(())
+        })
+        .await;
     };
     let sent = world.ask(program, "alice.secretly@example.com").await;
     in_time("sent", world.inbox.reached(1)).await;
     ended("sent", 1).await;
     assert!(world.post(program, &sent).await);
     ended("duplicate", 1).await;
-    world.inbox.order(Step::Rcpt, Misdeed::Say("550 5.1.1 <bob.secretly@example.com> unknown"));
+    world.inbox.order(Step::Rcpt, Misbehavior::Say("550 5.1.1 <bob.secretly@example.com> unknown"));
     let refused = world.ask(program, "bob.secretly@example.com").await;
     ended("dead", 1).await;
     world.workos.answer_instead([Instead::Answer(500, Vec::new(), format!("oops {}", sent.code))]);
@@ -64,17 +78,24 @@ async fn every_outcome(world: &World, program: &Program, resting: impl AsyncFnOn
     ended("retry", 1).await;
     resting().await;
     ended("sent", 2).await;
-    world.inbox.order(Step::Dot, Misdeed::KeepAndHangUp);
+    world.inbox.order(Step::Dot, Misbehavior::KeepAndHangUp);
     let ambiguous = world.ask(program, "dave.secretly@example.com").await;
     ended("sent", 3).await;
     let unmailable = world.ask(program, "erin.secretly@example.com\u{7f}").await;
     ended("dead", 2).await;
-    let late = world.workos.make_code_for("frank.secretly@example.com", SignedDuration::from_secs(-1));
+    let late =
+        world.workos.make_code_for("frank.secretly@example.com", SignedDuration::from_secs(-1));
     assert!(world.post(program, &late).await);
     ended("expired", 1).await;
     let forged = b"POST /v1/workos_webhook/ HTTP/1.1\r\nHost: t\r\nConnection: close\r\nWorkOS-Signature: t=1, v1=00\r\nContent-Length: 23\r\n\r\n{\"email\":\"eve@evil.tld\"}";
-    raw_http::send(program.public.expect("a front"), forged).await;
-    let codes = [&sent, &refused, &retried, &ambiguous, &unmailable, &late].map(|made| made.code.clone());
+    raw_http::send(program.public.expect("an ingress"), forged).await;
+    let codes =
+        [&sent, &refused, &retried, &ambiguous, &unmailable, &late].map(|made| made.code.clone());
+    (sent, secrets(codes))
+}
+
+/// Text that must not be written down anywhere.
+fn secrets(codes: [String; 6]) -> Vec<String> {
     let plain = format!("\0relay-user\0{PASSWORD}");
     let words = [
         API_KEY,
@@ -88,8 +109,7 @@ async fn every_outcome(world: &World, program: &Program, resting: impl AsyncFnOn
         "multipart/alternative",
         "c0llector",
     ];
-    let secrets = codes.into_iter().chain(words.map(str::to_owned)).chain([base64(plain.as_bytes())]).collect();
-    (sent, secrets)
+    codes.into_iter().chain(words.map(str::to_owned)).chain([base64(plain.as_bytes())]).collect()
 }
 
 /// The log and the metrics of a program that has been through everything.
@@ -124,10 +144,20 @@ async fn at_trace_with_every_outcome() {
     let (log, metrics) = log_and_metrics(&world, program, &sent).await;
     let mut kept = String::new();
     for file in std::fs::read_dir(world.folder.path().join("data")).expect("a folder") {
-        kept.push_str(&String::from_utf8_lossy(&std::fs::read(file.expect("a file").path()).expect("readable")));
+        kept.push_str(&String::from_utf8_lossy(
+            &std::fs::read(file.expect("a file").path()).expect("readable"),
+        ));
     }
     assert!(kept.contains("recipient_refused"), "the dead letters are not in the file");
-    nobody_finds(&secrets, &[("log", &log), ("metrics", &metrics), ("database", &kept), ("spans", &collector.everything())]);
+    nobody_finds(
+        &secrets,
+        &[
+            ("log", &log),
+            ("metrics", &metrics),
+            ("database", &kept),
+            ("spans", &collector.everything()),
+        ],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,13 +178,22 @@ async fn at_trace_with_every_outcome_on_a_broker() {
     };
     let (sent, secrets) = every_outcome(&world, &program, resting).await;
     let dead = peek(&names.dead()).await.expect("a dead letter");
-    assert!(queued.contains("workos_unavailable") && dead.contains("recipient_refused"), "{queued} {dead}");
+    assert!(
+        queued.contains("workos_unavailable") && dead.contains("recipient_refused"),
+        "{queued} {dead}"
+    );
     let claims = everything_in_redis(&prefix).await;
     assert!(claims.contains("done"), "{claims}");
     let (log, metrics) = log_and_metrics(&world, program, &sent).await;
     let spans = collector.everything();
-    let places =
-        [("log", &log), ("metrics", &metrics), ("retry queue", &queued), ("dead letters", &dead), ("claims", &claims), ("spans", &spans)];
+    let places = [
+        ("log", &log),
+        ("metrics", &metrics),
+        ("retry queue", &queued),
+        ("dead letters", &dead),
+        ("claims", &claims),
+        ("spans", &spans),
+    ];
     nobody_finds(&secrets, &places);
     delete_queues(services.amqp_url(), &prefix).await;
 }
@@ -173,7 +212,15 @@ async fn peek(queue: &str) -> Option<String> {
                 other => format!("{name}: {other:?}"),
             });
             let properties = format!("{:?}", message.delivery.properties);
-            Some(headers.chain([properties, String::from_utf8_lossy(&message.delivery.data).into_owned()]).collect::<Vec<_>>().join("\n"))
+            Some(
+                headers
+                    .chain([
+                        properties,
+                        String::from_utf8_lossy(&message.delivery.data).into_owned(),
+                    ])
+                    .collect::<Vec<_>>()
+                    .join("\n"),
+            )
         }
         None => None,
     };
@@ -185,10 +232,12 @@ async fn peek(queue: &str) -> Option<String> {
 async fn everything_in_redis(prefix: &str) -> String {
     let client = redis::Client::open(Services::shared().redis_url()).expect("a URL");
     let mut redis = client.get_multiplexed_async_connection().await.expect("connects");
-    let keys: Vec<String> = redis::cmd("KEYS").arg(format!("{prefix}:*")).query_async(&mut redis).await.expect("keys");
+    let keys: Vec<String> =
+        redis::cmd("KEYS").arg(format!("{prefix}:*")).query_async(&mut redis).await.expect("keys");
     let mut text = String::new();
     for key in keys {
-        let fields: Vec<String> = redis::cmd("HGETALL").arg(&key).query_async(&mut redis).await.expect("a hash");
+        let fields: Vec<String> =
+            redis::cmd("HGETALL").arg(&key).query_async(&mut redis).await.expect("a hash");
         text.extend([key.as_str(), " ", &fields.join(" "), "\n"]);
     }
     text
@@ -196,9 +245,14 @@ async fn everything_in_redis(prefix: &str) -> String {
 
 /// Every line is JSON, and the one that ends an event says all that is asked about it.
 fn check_form(log: &str, event_id: &str) {
-    let lines: Vec<serde_json::Value> =
-        log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))).collect();
-    let ends: Vec<_> = lines.iter().filter(|line| line["event_id"] == event_id && line["outcome"] == "sent").collect();
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+        .collect();
+    let ends: Vec<_> = lines
+        .iter()
+        .filter(|line| line["event_id"] == event_id && line["outcome"] == "sent")
+        .collect();
     let [end] = ends.as_slice() else { panic!("one line an outcome, not {}", ends.len()) };
     assert!(end["attempt"] == 1 && end["age_ms"].is_number() && end["level"] == "INFO", "{end}");
 }
@@ -209,7 +263,8 @@ fn holds(text: &str, secret: &str) -> bool {
     let inside = |at: usize| {
         let bytes = text.as_bytes();
         secret.bytes().all(|byte| byte.is_ascii_digit())
-            && (digit(at.checked_sub(1).and_then(|before| bytes.get(before))) || digit(bytes.get(at + secret.len())))
+            && (digit(at.checked_sub(1).and_then(|before| bytes.get(before)))
+                || digit(bytes.get(at + secret.len())))
     };
     text.match_indices(secret).any(|(at, _)| !inside(at))
 }

@@ -1,4 +1,4 @@
-//! What the webhooks have missed: found in WorkOS's list, and mailed while its code lives.
+//! Events that the webhooks missed: found in WorkOS's list, and mailed while their codes are valid.
 
 use jiff::SignedDuration;
 
@@ -32,19 +32,24 @@ async fn a_look(world: &World, env: &Env) {
     in_time("the mail", world.inbox.reached(1)).await;
     // What was made a moment ago may still be brought.
     let young = world.workos.make_code("young@example.com");
-    assert!(look(env).await.starts_with("0 put into the queue"));
+    assert!(look(env).await.starts_with("0 queued, "));
     assert!(world.post(&program, &young).await);
     // More than a page of missed ones, and one whose code is about to die.
-    let missed: Vec<_> = (0..120).map(|n| world.workos.make_old_code(&format!("m{n}@example.com"), MINUTE)).collect();
+    let missed: Vec<_> = (0..120)
+        .map(|n| world.workos.make_old_code(&format!("m{n}@example.com"), MINUTE))
+        .collect();
     world.workos.make_old_code("old@example.com", SignedDuration::from_secs(9 * 60 + 50));
-    assert!(look(env).await.starts_with("120 put into the queue"));
+    assert!(look(env).await.starts_with("120 queued, "));
     in_time("the mails", world.inbox.reached(122)).await;
     for made in &missed {
         assert_eq!(world.copies(made), 1, "{}", made.email);
     }
-    assert!(look(env).await.starts_with("0 put into the queue"));
+    assert!(look(env).await.starts_with("0 queued, "));
     assert_eq!(world.copies(&brought), 1);
-    eventually("all have ended", async || (program.exposition().await.outcomes("sent") == 122).then_some(())).await;
+    eventually("all have ended", async || {
+        (program.exposition().await.outcomes("sent") == 122).then_some(())
+    })
+    .await;
     assert_eq!(program.exposition().await.outcomes("duplicate"), 0);
     program.stop().await;
 }
@@ -59,7 +64,9 @@ async fn by_themselves(world: &World, env: &Env, role: &str, replicas: usize) {
         programs.push(Program::start(role, &env, &world.log()).await);
     }
     eventually("the mail", async || (world.copies(&missed) == 1).then_some(())).await;
-    let fed = async |program: &Program| program.exposition().await.count("authpost_reconciled_total{result=\"fed\"}");
+    let fed = async |program: &Program| {
+        program.exposition().await.count("authpost_reconciled_total{result=\"fed\"}")
+    };
     let mut all = 0;
     for program in &programs {
         all += fed(program).await;

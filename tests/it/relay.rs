@@ -1,23 +1,22 @@
-//! The relay's side: TLS, log-in, reuse of connections, and what is refused as ours to mend.
+//! The relay: TLS, authentication, reuse of connections, and what counts as wrong configuration.
 
 use std::{path::Path, sync::Arc};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use sandbox::{
-    clock::ManualClock,
-    inbox::{Inbox, Manners, Misdeed, Step},
-    readable,
-};
-use secrecy::SecretString;
-use shared::{
+use domain::{
     address::EmailAddress,
-    clock::{Clock as _, SystemClock},
+    clock::Clock as _,
     fault::{Fault, Reason, Severity},
     ids::EventId,
     login_code::{Code, LoginCode},
-    metrics::Metrics,
-    tls,
 };
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use runtime::{clock::SystemClock, metrics::Metrics, tls};
+use sandbox::{
+    clock::ManualClock,
+    inbox::{Inbox, Manners, Misbehavior, Step},
+    readable,
+};
+use secrecy::SecretString;
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{ServerConfig, pki_types::PrivateKeyDer},
@@ -26,7 +25,7 @@ use worker::mail::{
     Accepted, Mail, Mailer, SendError,
     message::Sender,
     render::Templates,
-    smtp::{RelayUrl, SmtpMailer, Timeouts},
+    smtp::{RelayConfig, SmtpMailer, Timeouts},
 };
 
 use crate::harness::{PATIENCE, app::free_port, in_time};
@@ -36,11 +35,18 @@ pub fn authority() -> (Vec<u8>, TlsAcceptor) {
     tls::install_provider();
     let mut params = CertificateParams::new(Vec::<String>::new()).expect("valid");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed");
+    let issuer =
+        CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed");
     let key = KeyPair::generate().expect("a key");
-    let certificate = CertificateParams::new(vec!["localhost".to_owned()]).expect("valid").signed_by(&key, &issuer).expect("signed");
+    let certificate = CertificateParams::new(vec!["localhost".to_owned()])
+        .expect("valid")
+        .signed_by(&key, &issuer)
+        .expect("signed");
     let private = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
-    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate.der().clone()], private).expect("fits");
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], private)
+        .expect("fits");
     (issuer.pem().into_bytes(), TlsAcceptor::from(Arc::new(config)))
 }
 
@@ -52,10 +58,15 @@ async fn inbox(manners: Manners) -> Inbox {
 fn mailer(url: &str, extra_ca: Option<&[u8]>) -> SmtpMailer {
     let step = PATIENCE / 60;
     let timeouts = Timeouts { connect: step, command: step, last: step };
-    let relay = RelayUrl::parse(&SecretString::from(url.to_owned())).expect("a relay");
-    let client = tls::client(extra_ca).expect("a configuration");
-    let settings = relay.with("authpost.test".to_owned(), client, timeouts);
-    SmtpMailer::new(settings, 4, Arc::new(Metrics::new("test").expect("declared rightly"))).expect("a pool")
+    let trust = tls::Trust::load(extra_ca).expect("usable");
+    let relay =
+        RelayConfig::parse(&SecretString::from(url.to_owned()), trust.client()).expect("a relay");
+    SmtpMailer::new(
+        relay.with("authpost.test".to_owned(), timeouts),
+        4,
+        Arc::new(Metrics::new("test").expect("declared rightly")),
+    )
+    .expect("a pool")
 }
 
 fn mail() -> Mail {
@@ -63,7 +74,8 @@ fn mail() -> Mail {
 }
 
 fn mail_from(templates: Option<&Path>) -> Mail {
-    let sender = Sender { name: None, address: EmailAddress::parse("login@acme.example").expect("valid") };
+    let sender =
+        Sender { name: None, address: EmailAddress::parse("login@acme.example").expect("valid") };
     let templates = Templates::load(templates, "Acme", sender).expect("usable");
     let now = SystemClock.now();
     let code = LoginCode {
@@ -81,7 +93,11 @@ async fn send(mailer: &SmtpMailer) -> Result<Accepted, SendError> {
 
 fn refused_us(result: Result<Accepted, SendError>) -> String {
     match result {
-        Err(SendError::NotSent(Fault { severity: Severity::Misconfigured, reason: Reason::RelayRefusedUs, detail })) => detail.into_owned(),
+        Err(SendError::NotSent(Fault {
+            severity: Severity::Misconfigured,
+            reason: Reason::RelayRefusedUs,
+            detail,
+        })) => detail.into_owned(),
         other => panic!("{other:?}"),
     }
 }
@@ -91,7 +107,8 @@ async fn tls_from_the_first_byte() {
     let (ca, acceptor) = authority();
     let inbox = inbox(Manners { implicit_tls: Some(acceptor), ..Manners::default() }).await;
     let port = inbox.address().port();
-    let accepted = send(&mailer(&format!("smtps://localhost:{port}"), Some(&ca))).await.expect("sent");
+    let accepted =
+        send(&mailer(&format!("smtps://localhost:{port}"), Some(&ca))).await.expect("sent");
     assert_eq!(accepted.receipt, "SANDBOX");
     assert_eq!(readable::read(&inbox.mails()[0].raw).expect("a mail").code(), Some("123456"));
     let distrusted = send(&mailer(&format!("smtps://localhost:{port}"), None)).await;
@@ -106,22 +123,29 @@ async fn starttls_is_required_and_used() {
     send(&mailer(&url, Some(&ca))).await.expect("sent");
     assert!(refused_us(send(&mailer(&url, None)).await).contains("certificate"));
     let does_not = inbox(Manners::default()).await;
-    let stripped = send(&mailer(&format!("smtp://localhost:{}", does_not.address().port()), Some(&ca))).await;
+    let stripped =
+        send(&mailer(&format!("smtp://localhost:{}", does_not.address().port()), Some(&ca))).await;
     assert!(refused_us(stripped).contains("STARTTLS"));
     assert_eq!(does_not.count(), 0, "no mail goes over an open connection");
 }
 
-/// What a man in the middle adds to the relay's "go ahead" would otherwise be read as its first answers under TLS.
+/// What a man in the middle adds to the relay's "go ahead" would otherwise be read as its first
+/// answers under TLS.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_said_ahead_of_tls_is_not_believed() {
     let (ca, acceptor) = authority();
     let inbox = inbox(Manners { starttls: Some(acceptor), ..Manners::default() }).await;
     let mailer = mailer(&format!("smtp://localhost:{}", inbox.address().port()), Some(&ca));
-    inbox.order(Step::StartTls, Misdeed::Say("220 go ahead\r\n220 hi\r\n250 ok"));
-    assert!(refused_us(send(&mailer).await).contains("in the relay's name"));
-    inbox.order(Step::StartTls, Misdeed::Say("454 4.7.0 not now"));
+    inbox.order(Step::StartTls, Misbehavior::Say("220 go ahead\r\n220 hi\r\n250 ok"));
+    assert!(
+        refused_us(send(&mailer).await).contains("bytes were injected before the TLS handshake")
+    );
+    inbox.order(Step::StartTls, Misbehavior::Say("454 4.7.0 not now"));
     let later = send(&mailer).await.expect_err("not now");
-    assert!(matches!(later, SendError::NotSent(Fault { reason: Reason::RelayDeferred, .. })), "{later:?}");
+    assert!(
+        matches!(later, SendError::NotSent(Fault { reason: Reason::RelayDeferred, .. })),
+        "{later:?}"
+    );
     send(&mailer).await.expect("sent");
 }
 
@@ -131,8 +155,11 @@ async fn a_password_is_tried_and_its_refusal_is_ours_to_mend() {
     let login = Some(("user".to_owned(), "p@ss/word".to_owned()));
     let inbox = inbox(Manners { implicit_tls: Some(acceptor), login, ..Manners::default() }).await;
     let port = inbox.address().port();
-    send(&mailer(&format!("smtps://user:p%40ss%2Fword@localhost:{port}"), Some(&ca))).await.expect("sent");
-    let detail = refused_us(send(&mailer(&format!("smtps://user:wrong@localhost:{port}"), Some(&ca))).await);
+    send(&mailer(&format!("smtps://user:p%40ss%2Fword@localhost:{port}"), Some(&ca)))
+        .await
+        .expect("sent");
+    let detail =
+        refused_us(send(&mailer(&format!("smtps://user:wrong@localhost:{port}"), Some(&ca))).await);
     assert!(detail.contains("535") && !detail.contains("wrong"), "{detail}");
 }
 
@@ -141,12 +168,16 @@ async fn a_relay_that_stalls_or_hangs_up_before_it_is_ready_is_away() {
     let (ca, acceptor) = authority();
     let login = Some(("user".to_owned(), "password".to_owned()));
     let inbox = inbox(Manners { starttls: Some(acceptor), login, ..Manners::default() }).await;
-    let mailer = mailer(&format!("smtp://user:password@localhost:{}", inbox.address().port()), Some(&ca));
+    let mailer =
+        mailer(&format!("smtp://user:password@localhost:{}", inbox.address().port()), Some(&ca));
     for step in [Step::Greeting, Step::Ehlo, Step::StartTls, Step::Auth] {
-        for misdeed in [Misdeed::Stall, Misdeed::HangUp] {
-            inbox.order(step, misdeed.clone());
+        for misbehavior in [Misbehavior::Stall, Misbehavior::HangUp] {
+            inbox.order(step, misbehavior.clone());
             let away = send(&mailer).await.expect_err("away");
-            assert!(matches!(away, SendError::NotSent(Fault { reason: Reason::RelayUnavailable, .. })), "{step:?} {misdeed:?}: {away:?}");
+            assert!(
+                matches!(away, SendError::NotSent(Fault { reason: Reason::RelayUnavailable, .. })),
+                "{step:?} {misbehavior:?}: {away:?}"
+            );
         }
     }
     send(&mailer).await.expect("sent, when it behaves");
@@ -162,11 +193,18 @@ async fn one_connection_carries_many_mails_with_and_without_pipelining() {
         }
         assert_eq!((inbox.count(), inbox.connections()), (5, 1));
         // A refused recipient ends a mail, not the connection.
-        inbox.order(Step::Rcpt, Misdeed::Say("550 5.1.1 unknown"));
+        inbox.order(Step::Rcpt, Misbehavior::Say("550 5.1.1 unknown"));
         let refused = send(&mailer).await.expect_err("refused");
-        assert!(matches!(refused, SendError::NotSent(Fault { reason: Reason::RecipientRefused, .. })), "{refused:?}");
+        assert!(
+            matches!(refused, SendError::NotSent(Fault { reason: Reason::RecipientRefused, .. })),
+            "{refused:?}"
+        );
         send(&mailer).await.expect("sent");
-        assert_eq!((inbox.count(), inbox.connections()), (6, 1), "without pipelining: {without_pipelining}");
+        assert_eq!(
+            (inbox.count(), inbox.connections()),
+            (6, 1),
+            "without pipelining: {without_pipelining}"
+        );
     }
 }
 
@@ -185,7 +223,7 @@ async fn a_transaction_that_is_cut_off_does_not_spoil_the_next_one() {
     let inbox = inbox(Manners::default()).await;
     let mailer = mailer(&format!("smtp://{}?tls=none", inbox.address()), None);
     send(&mailer).await.expect("sent");
-    inbox.order(Step::Data, Misdeed::Stall);
+    inbox.order(Step::Data, Misbehavior::Stall);
     let relay = mailer.connect().await.expect("a connection");
     let letter = mail();
     tokio::select! {
@@ -201,7 +239,8 @@ async fn a_transaction_that_is_cut_off_does_not_spoil_the_next_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_arrives_is_what_was_written_leading_dots_included() {
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("login_code.txt"), "..\n.\n{{ code }}\n.hidden\n").expect("written");
+    std::fs::write(folder.path().join("login_code.txt"), "..\n.\n{{ code }}\n.hidden\n")
+        .expect("written");
     let inbox = inbox(Manners::default()).await;
     let mailer = mailer(&format!("smtp://{}?tls=none", inbox.address()), None);
     let letter = mail_from(Some(folder.path()));

@@ -1,7 +1,7 @@
 //! Every failure that may pass is tried again, and the mail arrives.
 
 use sandbox::{
-    inbox::{Misdeed, Step},
+    inbox::{Misbehavior, Step},
     workos::Instead,
 };
 
@@ -16,7 +16,8 @@ fn answer(status: u16) -> Instead {
     Instead::Answer(status, Vec::new(), "<html>an error page</html>".to_owned())
 }
 
-/// Lets a first attempt fail for `reason` and the second one through. The embedded engine's rest is passed by the clock.
+/// Lets a first attempt fail for `reason` and the second one through. The embedded engine's rest is
+/// passed by the clock.
 async fn second_attempt(app: &App, reason: &str, seconds: i64) {
     app.ask("alice@example.com").await;
     app.outcome("retry", reason, 1).await;
@@ -33,18 +34,21 @@ async fn workos_fails_once(app: App) {
 }
 
 async fn the_relay_defers_once(app: App) {
-    app.inbox.order(Step::Rcpt, Misdeed::Say("450 4.2.1 mailbox busy"));
+    app.inbox.order(Step::Rcpt, Misbehavior::Say("450 4.2.1 mailbox busy"));
     second_attempt(&app, "relay_deferred", 3).await;
     app.finish().await;
 }
 
 async fn an_answer_after_the_dot_is_lost(app: App) {
-    app.inbox.order(Step::Dot, Misdeed::KeepAndHangUp);
+    app.inbox.order(Step::Dot, Misbehavior::KeepAndHangUp);
     app.ask("alice@example.com").await;
     app.outcome("retry", "ambiguous", 1).await;
     app.advance(3);
     let mails = app.mails(2).await;
-    assert_eq!(mails[0].message_id, mails[1].message_id, "a mail program can tell that the copies are one mail");
+    assert_eq!(
+        mails[0].message_id, mails[1].message_id,
+        "a mail program can tell that the copies are one mail"
+    );
     app.outcome("sent", "none", 1).await;
     assert_eq!(app.exposition().claims("doubtful"), 1);
     app.finish().await;
@@ -70,34 +74,34 @@ async fn every_transient_answer_of_workos_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_transient_misdeed_of_the_relay_is_tried_again() {
-    for (step, misdeed, reason) in [
-        (Step::Greeting, Misdeed::Say("421 4.3.2 too busy"), "relay_unavailable"),
-        (Step::Greeting, Misdeed::Stall, "relay_unavailable"),
-        (Step::Greeting, Misdeed::HangUp, "relay_unavailable"),
-        (Step::Ehlo, Misdeed::HangUp, "relay_unavailable"),
-        (Step::Ehlo, Misdeed::Stall, "relay_unavailable"),
-        (Step::Mail, Misdeed::Say("451 4.3.0 later"), "relay_deferred"),
-        (Step::Mail, Misdeed::Stall, "relay_unavailable"),
-        (Step::Mail, Misdeed::HangUp, "relay_unavailable"),
-        (Step::Rcpt, Misdeed::Say("452 4.2.2 full"), "relay_deferred"),
-        (Step::Rcpt, Misdeed::HangUp, "relay_unavailable"),
-        (Step::Rcpt, Misdeed::Stall, "relay_unavailable"),
-        (Step::Rcpt, Misdeed::Say("421 4.7.0 closing"), "relay_unavailable"),
-        (Step::Data, Misdeed::Say("451 4.3.0 later"), "relay_deferred"),
-        (Step::Data, Misdeed::Stall, "relay_unavailable"),
-        (Step::Data, Misdeed::HangUp, "relay_unavailable"),
-        (Step::Dot, Misdeed::Say("451 4.3.0 later"), "relay_deferred"),
-        (Step::Dot, Misdeed::Say("250-"), "ambiguous"),
-        (Step::Dot, Misdeed::HangUp, "ambiguous"),
-        (Step::Dot, Misdeed::Stall, "ambiguous"),
+async fn every_transient_misbehavior_of_the_relay_is_tried_again() {
+    for (step, misbehavior, reason) in [
+        (Step::Greeting, Misbehavior::Say("421 4.3.2 too busy"), "relay_unavailable"),
+        (Step::Greeting, Misbehavior::Stall, "relay_unavailable"),
+        (Step::Greeting, Misbehavior::HangUp, "relay_unavailable"),
+        (Step::Ehlo, Misbehavior::HangUp, "relay_unavailable"),
+        (Step::Ehlo, Misbehavior::Stall, "relay_unavailable"),
+        (Step::Mail, Misbehavior::Say("451 4.3.0 later"), "relay_deferred"),
+        (Step::Mail, Misbehavior::Stall, "relay_unavailable"),
+        (Step::Mail, Misbehavior::HangUp, "relay_unavailable"),
+        (Step::Rcpt, Misbehavior::Say("452 4.2.2 full"), "relay_deferred"),
+        (Step::Rcpt, Misbehavior::HangUp, "relay_unavailable"),
+        (Step::Rcpt, Misbehavior::Stall, "relay_unavailable"),
+        (Step::Rcpt, Misbehavior::Say("421 4.7.0 closing"), "relay_unavailable"),
+        (Step::Data, Misbehavior::Say("451 4.3.0 later"), "relay_deferred"),
+        (Step::Data, Misbehavior::Stall, "relay_unavailable"),
+        (Step::Data, Misbehavior::HangUp, "relay_unavailable"),
+        (Step::Dot, Misbehavior::Say("451 4.3.0 later"), "relay_deferred"),
+        (Step::Dot, Misbehavior::Say("250-"), "ambiguous"),
+        (Step::Dot, Misbehavior::HangUp, "ambiguous"),
+        (Step::Dot, Misbehavior::Stall, "ambiguous"),
     ] {
         let app = App::embedded().await;
-        app.inbox.order(step, misdeed.clone());
+        app.inbox.order(step, misbehavior.clone());
         // The connection that proved the relay ready is gone: a greeting can go wrong again.
         app.inbox.hang_up().await;
         second_attempt(&app, reason, 3).await;
-        assert_eq!(app.inbox.count(), 1, "{step:?} {misdeed:?}");
+        assert_eq!(app.inbox.count(), 1, "{step:?} {misbehavior:?}");
         app.finish().await;
     }
 }
@@ -105,7 +109,11 @@ async fn every_transient_misdeed_of_the_relay_is_tried_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_429_is_honoured_by_all_tasks() {
     let app = App::embedded().await;
-    app.workos.answer_instead([Instead::Answer(429, vec![("retry-after", "20".to_owned())], String::new())]);
+    app.workos.answer_instead([Instead::Answer(
+        429,
+        vec![("retry-after", "20".to_owned())],
+        String::new(),
+    )]);
     app.ask("alice@example.com").await;
     app.outcome("retry", "workos_rate_limited", 1).await;
     app.ask("bob@example.com").await;

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use nix::sys::signal::Signal;
-use sandbox::inbox::{Misdeed, Step};
+use sandbox::inbox::{Misbehavior, Step};
 
 use crate::{
     crash::World,
-    harness::{app::fresh_prefix, eventually, in_time, program::Program, queues::delete_queues, raw_http, services::Services},
+    harness::{
+        app::fresh_prefix, eventually, in_time, program::Program, queues::delete_queues, raw_http,
+        services::Services,
+    },
 };
 
-/// Asks for codes without pause until the front is gone; returns what was accepted.
+/// Asks for codes without pause until the ingress is gone; returns what was accepted.
 async fn load(world: Arc<World>, program: Arc<Program>) -> Vec<sandbox::workos::MagicAuth> {
     let mut accepted = Vec::new();
     for n in 0.. {
@@ -35,17 +38,23 @@ async fn sigterm_under_load(env: Vec<(&'static str, String)>, world: World) {
     let loading = tokio::spawn(load(Arc::clone(&world), Arc::clone(&program)));
     in_time("some mails", world.inbox.reached(50)).await;
     program.signal(Signal::SIGTERM);
-    let accepted = in_time("the front is gone", loading).await.expect("no panic");
+    let accepted = in_time("the ingress is gone", loading).await.expect("no panic");
     let program = Arc::into_inner(program).expect("nobody else holds it");
     assert!(program.ended().await.success(), "exit code 0");
     assert!(accepted.len() >= 50);
 
     let program = Program::start("serve", &env, &world.log()).await;
-    eventually("everybody has a mail", async || (world.inbox.count() >= accepted.len() as u64).then_some(())).await;
+    eventually("everybody has a mail", async || {
+        (world.inbox.count() >= accepted.len() as u64).then_some(())
+    })
+    .await;
     for made in &accepted {
         assert_eq!(world.copies(made), 1, "{}", made.email);
     }
-    eventually("nothing is left", async || (program.exposition().await.count("authpost_in_flight") == 0).then_some(())).await;
+    eventually("nothing is left", async || {
+        (program.exposition().await.count("authpost_in_flight") == 0).then_some(())
+    })
+    .await;
     program.signal(Signal::SIGTERM);
     assert!(program.ended().await.success());
 }
@@ -68,7 +77,7 @@ async fn distributed_under_load() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_in_hand_is_finished_and_readiness_is_red_meanwhile() {
     let world = World::new().await;
-    world.inbox.order(Step::Dot, Misdeed::Stall);
+    world.inbox.order(Step::Dot, Misbehavior::Stall);
     let program = Program::start("serve", &world.env(), &world.log()).await;
     world.ask(&program, "alice@example.com").await;
     eventually("the relay stalls", async || (world.inbox.open_orders() == 0).then_some(())).await;
@@ -79,7 +88,10 @@ async fn what_is_in_hand_is_finished_and_readiness_is_red_meanwhile() {
     })
     .await;
     assert!(red.contains("stopping"), "{red}");
-    assert!(program.ended().await.success(), "it waited for the relay's time-out, and ended by itself");
+    assert!(
+        program.ended().await.success(),
+        "it waited for the relay's time-out, and ended by itself"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,14 +99,20 @@ async fn a_second_signal_cuts_short_and_says_so() {
     let world = World::new().await;
     let mut env = world.env();
     env.retain(|(name, _)| *name != "AUTHPOST_SMTP_TIMEOUT");
-    world.inbox.order(Step::Dot, Misdeed::Stall);
+    world.inbox.order(Step::Dot, Misbehavior::Stall);
     let program = Program::start("serve", &env, &world.log()).await;
     world.ask(&program, "alice@example.com").await;
     eventually("the relay stalls", async || (world.inbox.open_orders() == 0).then_some(())).await;
     program.signal(Signal::SIGTERM);
-    eventually("it is stopping", async || (raw_http::get(program.admin, "/readyz").await.0 == 503).then_some(())).await;
+    eventually("it is stopping", async || {
+        (raw_http::get(program.admin, "/readyz").await.0 == 503).then_some(())
+    })
+    .await;
     program.signal(Signal::SIGTERM);
     assert_eq!(program.ended().await.code(), Some(1));
     let log = std::fs::read_to_string(world.log()).expect("a log");
-    assert!(log.contains("cut off") && log.contains("worker"), "{log}");
+    assert!(
+        log.contains("stopped before all work was finished") && log.contains("worker"),
+        "{log}"
+    );
 }

@@ -15,8 +15,14 @@ use crate::{
     },
 };
 
-/// While `full`, the front says 503 and loses nothing; when there is room again it accepts, by itself.
-async fn refuses_while_full_and_recovers(world: &World, program: Program, fill: impl FnOnce(&Program), free: impl FnOnce(&Program)) {
+/// While `full`, the ingress says 503 and loses nothing; when there is room again it accepts, by
+/// itself.
+async fn refuses_while_full_and_recovers(
+    world: &World,
+    program: Program,
+    fill: impl FnOnce(&Program),
+    free: impl FnOnce(&Program),
+) {
     world.ask(&program, "before@example.com").await;
     fill(&program);
     let mut made = Vec::new();
@@ -30,13 +36,19 @@ async fn refuses_while_full_and_recovers(world: &World, program: Program, fill: 
         }
     }
     let refused = made.last().expect("one at least").clone();
-    assert!(program.exposition().await.webhooks("unavailable") >= 1, "the disk is full and nobody was refused");
+    assert!(
+        program.exposition().await.webhooks("unavailable") >= 1,
+        "the disk is full and nobody was refused"
+    );
     eventually("readiness is red", async || (program.readiness().await == 503).then_some(())).await;
     free(&program);
     eventually("it is accepted", async || world.post(&program, &refused).await.then_some(())).await;
     program.is_ready().await;
     let asked = Asked { made, in_doubt: 0 };
-    eventually("everybody has a mail", async || (asked.account(&world.inbox).without == 0).then_some(())).await;
+    eventually("everybody has a mail", async || {
+        (asked.account(&world.inbox).without == 0).then_some(())
+    })
+    .await;
     program.stop().await;
     let log = std::fs::read_to_string(world.log()).expect("a log");
     assert!(!log.contains("panicked") && log.contains("disk"), "{log}");
@@ -44,7 +56,8 @@ async fn refuses_while_full_and_recovers(world: &World, program: Program, fill: 
 
 /// Where the launched process sees a path that only it has.
 fn inside(program: &Program, path: &Path) -> PathBuf {
-    Path::new(&format!("/proc/{}/root", program.pid())).join(path.strip_prefix("/").expect("absolute"))
+    Path::new(&format!("/proc/{}/root", program.pid()))
+        .join(path.strip_prefix("/").expect("absolute"))
 }
 
 /// A file system of 4 MiB of its own, filled up by somebody else.
@@ -58,7 +71,8 @@ async fn a_full_file_system() {
     let launcher = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh", &data_text];
     let probe = Command::new(launcher[0]).args(&launcher[1..]).arg("true").output();
     if !probe.is_ok_and(|probe| probe.status.success()) {
-        // This machine lets nobody mount a file system; the limit on a file's size below stands for it.
+        // This machine lets nobody mount a file system; the limit on a file's size below stands for
+        // it.
         return;
     }
     let program = Program::start_under(&launcher, "serve", &world.env(), &world.log()).await;
@@ -81,15 +95,26 @@ async fn a_full_file_system() {
 async fn a_limit_on_the_file_s_size() {
     let world = World::new().await;
     // What would otherwise kill the process becomes a failed write.
-    let program = Program::start_under(&["env", "--ignore-signal=XFSZ"], "serve", &world.env(), &world.log()).await;
+    let program =
+        Program::start_under(&["env", "--ignore-signal=XFSZ"], "serve", &world.env(), &world.log())
+            .await;
     let limit = |program: &Program, bytes: &str| {
         let (pid, size) = (program.pid().to_string(), format!("--fsize={bytes}:unlimited"));
-        assert!(Command::new("prlimit").args(["--pid", &pid, &size]).status().expect("runs").success());
+        assert!(
+            Command::new("prlimit").args(["--pid", &pid, &size]).status().expect("runs").success()
+        );
     };
-    refuses_while_full_and_recovers(&world, program, |program| limit(program, "8192"), |program| limit(program, "unlimited")).await;
+    refuses_while_full_and_recovers(
+        &world,
+        program,
+        |program| limit(program, "8192"),
+        |program| limit(program, "unlimited"),
+    )
+    .await;
 }
 
-/// Starts on whatever is in the folder; must end by itself with 1 and say what is wrong with which file.
+/// Starts on whatever is in the folder; must end by itself with 1 and say what is wrong with which
+/// file.
 fn refuses_to_start(world: &World) -> String {
     let env = world.env();
     let mut env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -142,7 +167,8 @@ async fn a_database_that_somebody_locks_is_a_503_until_they_let_go() {
     let program = Program::start("serve", &world.env(), &world.log()).await;
     world.ask(&program, "before@example.com").await;
     eventually("a mail", async || (world.inbox.count() == 1).then_some(())).await;
-    let holder = rusqlite::Connection::open(world.folder.path().join("data/authpost.db")).expect("opens");
+    let holder =
+        rusqlite::Connection::open(world.folder.path().join("data/authpost.db")).expect("opens");
     holder.busy_timeout(std::time::Duration::from_secs(5)).expect("set");
     holder.execute_batch("BEGIN IMMEDIATE").expect("locked");
     let made = world.workos.make_code("alice@example.com");

@@ -2,8 +2,8 @@
 
 use jiff::SignedDuration;
 use sandbox::{
-    inbox::{Misdeed, Step},
-    workos::Instead,
+    inbox::{Misbehavior, Step},
+    workos::{Instead, MagicAuth},
 };
 
 use crate::{
@@ -29,45 +29,70 @@ async fn why(env: &Env, args: &[&str]) -> (bool, String) {
 async fn the_life_of_an_event(world: &World, env: &Env) {
     let program = Program::start("serve", env, &world.log()).await;
     let ended = async |outcome: &str, count: u64| {
-        eventually(outcome, async || (program.exposition().await.outcomes(outcome) >= count).then_some(())).await;
+        eventually(outcome, async || {
+            (program.exposition().await.outcomes(outcome) >= count).then_some(())
+        })
+        .await;
     };
     let sent = world.ask(&program, "alice@example.com").await;
     in_time("the mail", world.inbox.reached(1)).await;
     ended("sent", 1).await;
-    world.inbox.order(Step::Rcpt, Misdeed::Say("550 5.1.1 no such user"));
+    world.inbox.order(Step::Rcpt, Misbehavior::Say("550 5.1.1 no such user"));
     let refused = world.ask(&program, "bob@example.com").await;
     ended("dead", 1).await;
     let missed = world.workos.make_old_code("carol@example.com", SignedDuration::from_mins(1));
 
     let (known, said) = why(env, &[&sent.event_id]).await;
-    assert!(known && said.contains("sent; the relay took it as"), "{said}");
-    // A dead letter is found by each of its names.
-    for args in [vec![refused.event_id.as_str()], vec![refused.id.as_str()], vec!["--user", refused.user_id.as_str()]] {
-        let (known, said) = why(env, &args).await;
-        assert!(
-            known && said.contains("dead letter after 1 attempts: recipient_refused") && said.contains(&refused.event_id),
-            "{args:?}: {said}"
-        );
-    }
+    assert!(known && said.contains("sent; the relay accepted it as"), "{said}");
+    is_found_by_each_name(env, &refused).await;
     // What is sent has only its event's id on record here; WorkOS knows the rest.
     assert!(!why(env, &[&sent.id]).await.0);
     let (known, said) = why(env, &["--workos", "--user", &sent.user_id]).await;
-    assert!(known && said.contains("sent; the relay took it as") && said.contains(&sent.id), "{said}");
+    assert!(
+        known && said.contains("sent; the relay accepted it as") && said.contains(&sent.id),
+        "{said}"
+    );
     let (known, said) = why(env, &["--workos", &missed.id]).await;
-    assert!(known && said.contains("never arrived here") && said.contains(&missed.event_id), "{said}");
+    assert!(
+        known && said.contains("never arrived here") && said.contains(&missed.event_id),
+        "{said}"
+    );
     let (known, said) = why(env, &["--json", "event_unknown"]).await;
-    assert!(!known && said.contains("nothing is known of it here"), "{said}");
+    assert!(!known && said.contains("unknown here; ask WorkOS too with --workos"), "{said}");
     assert!(!why(env, &["x"]).await.0);
 
-    // One that rests before a retry.
+    a_retry_is_seen(world, env, &program).await;
+    eventually("all is settled", async || {
+        (program.exposition().await.count("authpost_in_flight") == 0).then_some(())
+    })
+    .await;
+    program.stop().await;
+}
+
+async fn is_found_by_each_name(env: &Env, refused: &MagicAuth) {
+    for args in [
+        vec![refused.event_id.as_str()],
+        vec![refused.id.as_str()],
+        vec!["--user", refused.user_id.as_str()],
+    ] {
+        let (known, said) = why(env, &args).await;
+        assert!(
+            known
+                && said.contains("dead letter after 1 attempts: recipient_refused")
+                && said.contains(&refused.event_id),
+            "{args:?}: {said}"
+        );
+    }
+}
+
+async fn a_retry_is_seen(world: &World, env: &Env, program: &Program) {
     world.workos.answer_instead((0..3).map(|_| Instead::Answer(500, Vec::new(), String::new())));
-    let resting = world.ask(&program, "dave@example.com").await;
-    let waiting = async || why(env, &[&resting.event_id]).await.1.contains("waiting in retry for attempt");
+    let resting = world.ask(program, "dave@example.com").await;
+    let waiting =
+        async || why(env, &[&resting.event_id]).await.1.contains("waiting in retry for attempt");
     eventually("it is seen resting", async || waiting().await.then_some(())).await;
     in_time("the mail", world.inbox.reached(2)).await;
     assert_eq!(world.copies(&resting), 1, "a look has cost nothing");
-    eventually("all is settled", async || (program.exposition().await.count("authpost_in_flight") == 0).then_some(())).await;
-    program.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,18 +1,17 @@
-//! The loop: take a permit, take a delivery, work on it in a task of its own, settle what it says.
+//! The loop: take a permit, take a delivery, process it in a task of its own, settle the outcome.
 //!
-//! The permit comes first, so the process never holds more than it works on. This is the one place that settles,
-//! counts and logs an outcome.
+//! The permit comes first, so the process never holds more events than it processes. This is the
+//! one place that settles, counts and logs an outcome.
 
 use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures_util::FutureExt as _;
-use shared::{
-    clock::Clock as _,
+use domain::{
     event::{QueuedEvent, Undecodable},
     fault::{Fault, Reason},
     queue::{Consume, Delivery},
-    trace,
 };
+use futures_util::FutureExt as _;
+use runtime::trace;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
@@ -21,96 +20,110 @@ use tokio::{
 use tracing::Instrument as _;
 
 use crate::{
-    Back,
-    outcome::{Circumstances, Outcome},
+    breaker::Admission,
+    outcome::{Outcome, RetryContext},
     process::process,
+    state::Worker,
 };
 
-/// How often an idle loop shows that it turns.
-const PULSE: Duration = Duration::from_secs(5);
+/// How often an idle loop reports that it is alive.
+const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// Takes deliveries until the stop, then waits for those in hand. A delivery cut off later is handed out again.
-pub async fn run(back: Arc<Back>, mut queue: Box<dyn Consume>) {
-    let (permits, system) = (Arc::new(Semaphore::new(back.manner.concurrency)), queue.system());
+/// Takes deliveries until the stop, then waits for those in progress. A delivery cut off later is
+/// delivered again.
+pub async fn run(worker: Arc<Worker>, mut queue: Box<dyn Consume>) {
+    let (permits, system) = (Arc::new(Semaphore::new(worker.config.concurrency)), queue.system());
     let mut working = JoinSet::new();
-    while let Some((permit, delivery)) = next(&back, &permits, queue.as_mut(), &mut working).await {
-        let back = Arc::clone(&back);
+    while let Some((permit, delivery)) = next(&worker, &permits, queue.as_mut(), &mut working).await
+    {
+        let worker = Arc::clone(&worker);
         working.spawn(async move {
             let span = trace::attempt(system, delivery.event.as_ref().ok(), delivery.attempt);
-            handle(&back, delivery).instrument(span).await;
+            handle(&worker, delivery).instrument(span).await;
             drop(permit);
         });
     }
     queue.give_back().await;
     if !working.is_empty() {
-        tracing::info!(in_hand = working.len(), "finishing what is in hand");
+        tracing::info!(in_progress = working.len(), "finishing the events in progress");
     }
     while working.join_next().await.is_some() {}
 }
 
 /// The next delivery with its permit; `None` at the stop.
 ///
-/// The loop's pulse: it has turned when it waits for work, and when it waits for a task only if tasks do end.
+/// The loop is alive while it waits for work, and while it waits for a task only if tasks do end.
 async fn next(
-    back: &Back,
+    worker: &Worker,
     permits: &Arc<Semaphore>,
     queue: &mut dyn Consume,
     working: &mut JoinSet<()>,
 ) -> Option<(OwnedSemaphorePermit, Delivery)> {
-    let mut taking = Box::pin(take(back, permits, queue));
-    let mut pulse = interval(PULSE);
+    let mut taking = Box::pin(take(worker, permits, queue));
+    let mut ticks = interval(HEARTBEAT);
     loop {
         tokio::select! {
             biased;
-            () = back.stop.cancelled() => return None,
+            () = worker.stop.cancelled() => return None,
             taken = &mut taking => {
-                back.heartbeat.beat();
+                worker.heartbeat.beat();
                 return Some(taken);
             }
-            Some(_) = working.join_next() => back.heartbeat.beat(),
-            _ = pulse.tick() => if working.len() < back.manner.concurrency { back.heartbeat.beat() },
+            Some(_) = working.join_next() => worker.heartbeat.beat(),
+            _ = ticks.tick() => if working.len() < worker.config.concurrency { worker.heartbeat.beat() },
         }
     }
 }
 
-/// The next delivery, with the right to work on it. While our configuration is under suspicion that right is all
-/// there is: one delivery at a time.
-async fn take(back: &Back, permits: &Arc<Semaphore>, queue: &mut dyn Consume) -> (OwnedSemaphorePermit, Delivery) {
-    let suspicious = back.pause.admit().await;
-    let share = if suspicious { u32::try_from(back.manner.concurrency).unwrap_or(u32::MAX) } else { 1 };
-    match Arc::clone(permits).acquire_many_owned(share).await {
+/// The next delivery, with its permit. While the circuit breaker is half-open the permit is all
+/// there are: one delivery at a time.
+async fn take(
+    worker: &Worker,
+    permits: &Arc<Semaphore>,
+    queue: &mut dyn Consume,
+) -> (OwnedSemaphorePermit, Delivery) {
+    let permits_needed = match worker.breaker.admit().await {
+        Admission::HalfOpen => u32::try_from(worker.config.concurrency).unwrap_or(u32::MAX),
+        Admission::Closed => 1,
+    };
+    match Arc::clone(permits).acquire_many_owned(permits_needed).await {
         Ok(permit) => (permit, queue.next().await),
         // Only `close` fails an acquire, and nobody closes this semaphore.
         Err(_) => std::future::pending().await,
     }
 }
 
-/// One delivery, from the queue's hand back to it.
-async fn handle(back: &Back, delivery: Delivery) {
-    let now = back.clock.now();
-    back.metrics.delivery(delivery.queued_at.map(|then| back.metrics.age(then, now)));
-    back.metrics.in_flight(true);
+/// Processes and settles one delivery.
+async fn handle(worker: &Worker, delivery: Delivery) {
+    let now = worker.clock.now();
+    worker.metrics.delivery(delivery.queued_at.map(|then| worker.metrics.age(then, now)));
+    worker.metrics.in_flight(true);
     let attempt = delivery.attempt;
     let outcome = match &delivery.event {
         Ok(event) => {
-            let working = AssertUnwindSafe(process(back, event, attempt)).catch_unwind();
+            let working = AssertUnwindSafe(process(worker, event, attempt)).catch_unwind();
             working.await.unwrap_or_else(|panic| panicked(&*panic))
         }
-        Err(undecodable) => not_ours(back, undecodable, attempt),
+        Err(error) => undecodable(worker, error, attempt),
     };
-    suspect_or_trust(back, &outcome);
-    settle(back, delivery, outcome).await;
-    back.metrics.in_flight(false);
+    update_breaker(worker, &outcome);
+    settle(worker, delivery, outcome).await;
+    worker.metrics.in_flight(false);
 }
 
-/// A message that this release cannot read. One of another version is left in the queue, where a worker of that release
-/// finds it, as long as its code lives.
-fn not_ours(back: &Back, undecodable: &Undecodable, attempt: u32) -> Outcome {
-    let detail = undecodable.to_string();
-    match undecodable {
+/// The outcome for a message that this release cannot read. One of another version stays in the
+/// queue, where a worker of that release finds it, as long as its code works.
+fn undecodable(worker: &Worker, error: &Undecodable, attempt: u32) -> Outcome {
+    let detail = error.to_string();
+    match error {
         Undecodable::Version { expires_at: Some(expires_at), .. } => {
-            let circumstances = Circumstances { attempt, now: back.clock.now(), expires_at: *expires_at, chance: (back.chance)() };
-            Outcome::later(Fault::transient(Reason::Undecodable, detail), Duration::ZERO, circumstances)
+            let context = RetryContext {
+                attempt,
+                now: worker.clock.now(),
+                expires_at: *expires_at,
+                chance: (worker.chance)(),
+            };
+            Outcome::later(Fault::transient(Reason::Undecodable, detail), Duration::ZERO, context)
         }
         Undecodable::Version { .. } | Undecodable::TooLarge(_) | Undecodable::Shape { .. } => {
             Outcome::Dead { fault: Fault::permanent(Reason::Undecodable, detail) }
@@ -118,70 +131,89 @@ fn not_ours(back: &Back, undecodable: &Undecodable, attempt: u32) -> Outcome {
     }
 }
 
-/// A bug of ours must not lose the event, and must not be tried for ever.
+/// The outcome after a panic: a bug must not lose the event, and must not be retried forever.
 fn panicked(panic: &(dyn Any + Send)) -> Outcome {
-    let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(message = message.unwrap_or("no message"), "working on an event panicked");
-    Outcome::Dead { fault: Fault::permanent(Reason::Panicked, "working on it panicked; the log has the message") }
+    let message = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(message = message.unwrap_or("no message"), "processing an event panicked");
+    Outcome::Dead {
+        fault: Fault::permanent(
+            Reason::Panicked,
+            "processing it panicked; the log has the message",
+        ),
+    }
 }
 
-fn suspect_or_trust(back: &Back, outcome: &Outcome) {
+fn update_breaker(worker: &Worker, outcome: &Outcome) {
     match outcome {
-        Outcome::Sent { .. } => back.pause.accepted(),
-        Outcome::Retry { fault, .. } if outcome.is_misconfiguration() => back.pause.refused(fault.to_string().into()),
+        Outcome::Sent { .. } => worker.breaker.succeeded(),
+        Outcome::Retry { fault, .. } if outcome.is_misconfiguration() => {
+            worker.breaker.refused(fault.to_string().into());
+        }
         _ => {}
     }
 }
 
-async fn settle(back: &Back, delivery: Delivery, outcome: Outcome) {
+async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome) {
     let attempt = delivery.attempt;
     let event = delivery.event.as_ref().ok().cloned();
     let settled = trace::within(&trace::step("settle"), delivery.settle(outcome.verdict())).await;
-    note(&outcome);
-    log(back, event.as_ref(), attempt, &outcome);
+    record_in_span(&outcome);
+    log(worker, event.as_ref(), attempt, &outcome);
     match settled {
         Ok(()) => {
             let (ending, reason) = outcome.labels();
-            back.metrics.outcome(ending, reason, attempt);
+            worker.metrics.outcome(ending, reason, attempt);
             if let Outcome::Retry { stage, .. } = outcome {
-                back.metrics.retry(stage);
+                worker.metrics.retry(stage);
             }
         }
-        // Not counted: the message comes again, and its next ending is.
+        // Not counted: the message is delivered again, and its next outcome is counted.
         Err(fault) => {
-            back.metrics.settle_failed();
-            tracing::warn!(%fault, "the queue could not take note of an outcome; it will hand the message out again");
+            worker.metrics.settle_failed();
+            tracing::warn!(%fault, "cannot settle an event; the queue will deliver it again");
         }
     }
 }
 
-/// What the attempt's span says of its end.
-fn note(outcome: &Outcome) {
+/// Records the outcome in the span of the attempt.
+fn record_in_span(outcome: &Outcome) {
     let (span, (ending, reason)) = (tracing::Span::current(), outcome.labels());
     span.record("authpost.outcome", ending.label());
     match outcome {
         Outcome::Sent { .. } | Outcome::Duplicate => {}
-        Outcome::Expired { .. } | Outcome::Retry { .. } | Outcome::Dead { .. } => trace::failed(&span, reason.label()),
+        Outcome::Expired { .. } | Outcome::Retry { .. } | Outcome::Dead { .. } => {
+            trace::failed(&span, reason.label());
+        }
     }
 }
 
-/// One line an outcome.
-fn log(back: &Back, event: Option<&QueuedEvent>, attempt: u32, outcome: &Outcome) {
+/// Logs one line for each outcome.
+fn log(worker: &Worker, event: Option<&QueuedEvent>, attempt: u32, outcome: &Outcome) {
     let event_id = event.map_or("unknown", |event| event.event_id.as_str());
     // As a number: wider integers would be logged as text.
-    let age_ms = event.map(|event| back.clock.now().as_millisecond() - event.created_at.as_millisecond());
+    let age_ms =
+        event.map(|event| worker.clock.now().as_millisecond() - event.created_at.as_millisecond());
     let (ending, reason) = outcome.labels();
     let (ending, trace_id) = (ending.label(), trace::id());
+    macro_rules! line {
+        ($level:ident, $message:literal $(, $($field:tt)+)?) => {
+            tracing::$level!(
+                event_id, outcome = ending, attempt, age_ms, $($($field)+,)? trace_id, $message
+            )
+        };
+    }
     match outcome {
-        Outcome::Sent { receipt } => tracing::info!(event_id, outcome = ending, attempt, age_ms, receipt, trace_id, "done"),
-        Outcome::Duplicate => tracing::info!(event_id, outcome = ending, attempt, age_ms, trace_id, "done"),
-        Outcome::Expired { .. } => tracing::warn!(event_id, outcome = ending, attempt, age_ms, %reason, trace_id, "done"),
-        Outcome::Retry { stage, fault, .. } => {
-            let after = stage.label();
-            tracing::warn!(event_id, outcome = ending, attempt, age_ms, %reason, detail = %fault.detail, after, trace_id, "will be tried again");
+        Outcome::Sent { receipt } => line!(info, "mailed a code", receipt),
+        Outcome::Duplicate => line!(info, "skipped an event that was mailed before"),
+        Outcome::Expired { .. } => line!(warn, "gave up an event: its code has expired", %reason),
+        Outcome::Retry { stage, fault: Fault { detail, .. }, .. } => {
+            line!(warn, "will retry an event", %reason, %detail, after = stage.label());
         }
-        Outcome::Dead { fault } => {
-            tracing::error!(event_id, outcome = ending, attempt, age_ms, %reason, detail = %fault.detail, trace_id, "done");
+        Outcome::Dead { fault: Fault { detail, .. } } => {
+            line!(error, "dead-lettered an event", %reason, %detail);
         }
     }
 }

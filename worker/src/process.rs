@@ -1,247 +1,321 @@
-//! The story of one event: claim it, fetch its code, make the mail, hand it to the relay, and say how it ended.
+//! The story of one event: claim it, fetch its code, render the mail, send it to the relay, and
+//! report the outcome.
 //!
-//! Nothing here fails: every way a delivery can end is an [`Outcome`]. The code's end of life is looked at before the
-//! claim, after the fetch, and before every retry.
+//! Nothing here fails: every way an event can end is an [`Outcome`]. The expiry of the code is
+//! checked before the claim, after the fetch, before the relay is contacted, and before every
+//! retry.
 
 use std::time::Duration;
 
-use shared::{
-    clock::Clock as _,
-    dedupe::{Claim, Completion, Lease, Owner, Past, Sending},
+use domain::{
+    claims::{Claim, Completion, History, Lease, Sending},
     event::{EventKind, QueuedEvent},
-    failpoint::{self, Point},
     fault::{Fault, Reason},
+    retry::{Policy, starts_in_time},
+};
+use runtime::{
+    failpoint::{self, Point},
     metrics::labels::{ClaimResult, ClaimStep, Success},
-    retry::Policy,
     trace,
 };
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    Back, OnAmbiguity,
-    mail::{Mail, Relay, SendError, render::NotMade},
-    outcome::{Circumstances, Outcome},
+    mail::{Mail, RelayConnection, SendError, render::NotMade},
+    outcome::{Outcome, RetryContext},
+    state::{OnAmbiguity, Worker},
 };
 
 /// Turns one queued event into at most one mail.
-pub async fn process(back: &Back, event: &QueuedEvent, attempt: u32) -> Outcome {
-    if has_died(back, event) {
-        return Outcome::Expired { after: Reason::None };
-    }
-    let lease = match claim(back, event).await {
-        Ok(Claim::Fresh(lease)) => lease,
-        Ok(Claim::Done) => return Outcome::Duplicate,
-        // Not until its lease ends: most of the time the other worker is done much sooner.
-        Ok(Claim::Busy(_)) => {
-            let fault = Fault::transient(Reason::Claimed, "another worker has it");
-            return Outcome::later(fault, Duration::ZERO, circumstances(back, event, attempt));
-        }
-        Err(fault) => return Outcome::later(fault, Duration::ZERO, circumstances(back, event, attempt)),
-    };
-    failpoint::reach(Point::AfterClaim);
-    if is_for_a_person(back, lease.past()) {
-        release(back, lease).await;
-        return Outcome::Dead { fault: Fault::permanent(Reason::Ambiguous, "a mail may be out already, and is not sent again") };
-    }
-    let (mail, relay) = match prepare(back, event).await {
-        Ok(prepared) => prepared,
-        Err(unprepared) => {
-            release(back, lease).await;
-            return match unprepared {
-                Unprepared::Expired => Outcome::Expired { after: Reason::None },
-                Unprepared::Fault(fault) => Outcome::after(fault, circumstances(back, event, attempt)),
-            };
-        }
-    };
-    failpoint::reach(Point::AfterFetch);
-    match announce(back, lease).await {
-        // Connecting and announcing may have taken many seconds: the last look before the relay is told anything.
-        Ok(Some(sending)) if back.clock.now() >= mail.expires_at() => {
-            release(back, sending.nothing_was_sent()).await;
-            Outcome::Expired { after: Reason::None }
-        }
-        Ok(Some(sending)) => hand_over(back, event, attempt, sending, relay, &mail).await,
-        Ok(None) => {
-            back.metrics.claim(ClaimResult::Lost);
-            let fault = Fault::transient(Reason::Claimed, "the lease ran out before the mail was sent");
-            Outcome::later(fault, Duration::ZERO, circumstances(back, event, attempt))
-        }
-        Err(fault) => Outcome::after(fault, circumstances(back, event, attempt)),
-    }
-}
-
-/// A clock that was never compared with WorkOS's may be wrong by more than a code's life: then WorkOS is asked first.
-fn has_died(back: &Back, event: &QueuedEvent) -> bool {
-    back.clock.is_compared() && back.clock.now() >= event.expires_at
-}
-
-fn circumstances(back: &Back, event: &QueuedEvent, attempt: u32) -> Circumstances {
-    Circumstances { attempt, now: back.clock.now(), expires_at: event.expires_at, chance: (back.chance)() }
-}
-
-/// Whether sending again is no longer ours to decide. An owner that died while sending is succeeded as often as it takes:
-/// most likely the relay had nothing yet. A relay that took the whole mail and fell silent is believed to be slow one
-/// time, not twice.
-fn is_for_a_person(back: &Back, past: Past) -> bool {
-    match back.manner.on_ambiguity {
-        OnAmbiguity::Resend => past.silences > 1,
-        OnAmbiguity::DeadLetter => past.may_be_out(),
-    }
-}
-
-/// Claims the event. A store that does not answer is asked again for as long as the code lives: the event waits here,
-/// unsettled, and the queue behind it with it.
-async fn claim(back: &Back, event: &QueuedEvent) -> Result<Claim, Fault> {
-    let owner = Owner::fresh();
-    let mut failures = 0;
-    loop {
-        let asked = timed(back, ClaimStep::Claim, back.dedupe.claim(&event.event_id, owner)).await;
-        let fault = match asked {
-            Ok(claim) => {
-                back.metrics.claim(match &claim {
-                    Claim::Fresh(lease) if lease.past().may_be_out() => {
-                        tracing::warn!(event_id = %event.event_id, doubt = "before", "a mail for this event may be out already");
-                        ClaimResult::Doubtful
-                    }
-                    Claim::Fresh(_) => ClaimResult::Fresh,
-                    Claim::Busy(_) => ClaimResult::Busy,
-                    Claim::Done => ClaimResult::Done,
-                });
-                return Ok(claim);
-            }
-            Err(fault) => fault,
-        };
-        failures += 1;
-        let pause = Policy::HOLDING.delay(failures, (back.chance)());
-        if back.stop.is_cancelled() || !shared::retry::starts_in_time(back.clock.now(), pause, event.expires_at) {
-            return Err(fault);
-        }
-        if failures == 1 {
-            tracing::warn!(event_id = %event.event_id, %fault, "the dedupe store does not answer; the event is held");
-        }
-        // Holding is what should happen now, and no reason for a restart.
-        back.heartbeat.beat();
-        tokio::select! {
-            () = sleep(pause) => {}
-            () = back.stop.cancelled() => {}
+pub async fn process(worker: &Worker, event: &QueuedEvent, attempt: u32) -> Outcome {
+    match mail(worker, event).await {
+        Ok(Sent { receipt }) => Outcome::Sent { receipt },
+        Err(stop) => {
+            let (now, chance) = (worker.clock.now(), (worker.chance)());
+            stop.outcome(RetryContext { attempt, now, expires_at: event.expires_at, chance })
         }
     }
 }
 
-enum Unprepared {
+/// The relay accepted the mail.
+struct Sent {
+    receipt: String,
+}
+
+/// Why an event is not mailed by this attempt.
+enum Stop {
+    /// The mail had been sent before.
+    Duplicate,
     Expired,
-    Fault(Fault),
+    /// Another worker or the claim store stands in the way, which is no failure of this attempt.
+    Later(Fault),
+    Failed(Fault),
 }
 
-impl From<NotMade> for Unprepared {
+impl Stop {
+    fn outcome(self, context: RetryContext) -> Outcome {
+        match self {
+            Self::Duplicate => Outcome::Duplicate,
+            Self::Expired => Outcome::Expired { after: Reason::None },
+            Self::Later(fault) => Outcome::later(fault, Duration::ZERO, context),
+            Self::Failed(fault) => Outcome::after(fault, context),
+        }
+    }
+}
+
+impl From<NotMade> for Stop {
     fn from(not_made: NotMade) -> Self {
         match not_made {
             NotMade::Expired => Self::Expired,
-            NotMade::Failed(fault) => Self::Fault(fault),
+            NotMade::Failed(fault) => Self::Failed(fault),
         }
     }
 }
 
-/// Everything that can be done before the relay must be told anything: the code, the mail, a connection.
-async fn prepare(back: &Back, event: &QueuedEvent) -> Result<(Mail, Box<dyn Relay>), Unprepared> {
-    let code = match event.kind {
-        EventKind::MagicAuthCreated => back.codes.login_code(&event.object_id).await.map_err(Unprepared::Fault)?,
-    };
-    // WorkOS's word on the code's end counts for more than the event's.
-    let mail = back.templates.login_code(&event.event_id, &code, back.clock.now())?;
-    let relay = back.mailer.connect().await.map_err(Unprepared::Fault)?;
-    Ok((mail, relay))
-}
-
-/// Speaks to the relay. From here on, what matters is whether the relay may have the mail.
-async fn hand_over(back: &Back, event: &QueuedEvent, attempt: u32, sending: Sending, relay: Box<dyn Relay>, mail: &Mail) -> Outcome {
+async fn mail(worker: &Worker, event: &QueuedEvent) -> Result<Sent, Stop> {
+    if is_expired(worker, event) {
+        return Err(Stop::Expired);
+    }
+    let lease = claim(worker, event).await?;
+    failpoint::reach(Point::AfterClaim);
+    let lease = check_history(worker, lease).await?;
+    let (lease, mail, connection) = prepare(worker, event, lease).await?;
+    failpoint::reach(Point::AfterFetch);
+    let sending = announce(worker, lease, &mail).await?;
     failpoint::reach(Point::BeforeMail);
-    match relay.send(mail).await {
-        Ok(accepted) => {
-            failpoint::reach(Point::AfterRelay);
-            back.metrics.sent(event.created_at, back.clock.now());
-            record(back, event, &sending, &accepted.receipt).await;
-            failpoint::reach(Point::AfterRecord);
-            Outcome::Sent { receipt: accepted.receipt }
-        }
-        Err(SendError::NotSent(fault)) => {
-            release(back, sending.nothing_was_sent()).await;
-            Outcome::after(fault, circumstances(back, event, attempt))
-        }
-        Err(SendError::Ambiguous(detail)) => {
-            let doubted = timed(back, ClaimStep::GiveBack, back.dedupe.doubt(sending)).await;
-            note(doubted);
-            // The next claim finds the doubt and decides.
-            Outcome::after(Fault::transient(Reason::Ambiguous, detail), circumstances(back, event, attempt))
-        }
-    }
+    send(worker, event, sending, connection, &mail).await
 }
 
-/// Records that the mail is out. Whatever happens here, it stays sent: this process remembers it, and a store that
-/// does not answer is told again for a while.
-async fn record(back: &Back, event: &QueuedEvent, sending: &Sending, receipt: &str) {
-    let begun = Instant::now();
-    let mut failures = 0;
-    loop {
-        match timed(back, ClaimStep::Complete, back.dedupe.complete(sending, receipt)).await {
-            Ok(Completion::Recorded) => return,
-            Ok(Completion::Late) => return doubt(back, event, ClaimResult::Late),
-            Ok(Completion::Already) => return doubt(back, event, ClaimResult::Already),
-            Err(fault) if begun.elapsed() >= back.manner.record_for => {
-                tracing::warn!(%fault, "a mail went out and the dedupe store could not be told");
-                return doubt(back, event, ClaimResult::Unrecorded);
+/// A clock that was never compared with WorkOS's may be wrong by more than a code's lifetime: then
+/// WorkOS is asked.
+fn is_expired(worker: &Worker, event: &QueuedEvent) -> bool {
+    worker.clock.is_synced() && worker.clock.now() >= event.expires_at
+}
+
+/// Takes out a claim on the event.
+async fn claim(worker: &Worker, event: &QueuedEvent) -> Result<Lease, Stop> {
+    match hold_until_claimed(worker, event).await.map_err(Stop::Later)? {
+        Claim::Fresh(lease) => {
+            let doubtful = lease.history().may_have_sent();
+            worker.metrics.claim(if doubtful { ClaimResult::Doubtful } else { ClaimResult::Fresh });
+            if doubtful {
+                tracing::warn!(
+                    event_id = %event.event_id, doubt = "before",
+                    "a mail for this event may have been sent already"
+                );
             }
-            Err(_) => failures += 1,
+            Ok(lease)
         }
-        sleep(Policy::HOLDING.delay(failures, (back.chance)())).await;
+        Claim::Busy(_) => {
+            worker.metrics.claim(ClaimResult::Busy);
+            // Not after its lease ends: most of the time the other worker is done much sooner.
+            Err(Stop::Later(Fault::transient(Reason::Claimed, "another worker holds the claim")))
+        }
+        Claim::Done => {
+            worker.metrics.claim(ClaimResult::Done);
+            Err(Stop::Duplicate)
+        }
     }
 }
 
-/// A mail went out, and another one may have or may yet.
-fn doubt(back: &Back, event: &QueuedEvent, why: ClaimResult) {
-    back.metrics.claim(why);
-    tracing::warn!(event_id = %event.event_id, doubt = why.label(), "another mail for this event may be out");
+/// Asks the claim store until it answers, as long as the code works: the event is held here,
+/// unsettled, and the queue behind it.
+async fn hold_until_claimed(worker: &Worker, event: &QueuedEvent) -> Result<Claim, Fault> {
+    let owner = worker.owners.next();
+    let mut failures = 0;
+    loop {
+        let claiming = worker.claims.claim(&event.event_id, owner);
+        let fault = match timed(worker, ClaimStep::Claim, claiming).await {
+            Ok(claim) => return Ok(claim),
+            Err(fault) => fault,
+        };
+        failures += 1;
+        let pause = Policy::HOLDING.delay(failures, (worker.chance)());
+        if worker.stop.is_cancelled()
+            || !starts_in_time(worker.clock.now(), pause, event.expires_at)
+        {
+            return Err(fault);
+        }
+        if failures == 1 {
+            tracing::warn!(
+                event_id = %event.event_id, %fault,
+                "holding an event: the claim store does not answer"
+            );
+        }
+        // Holding is what should happen now, and no reason for a restart.
+        worker.heartbeat.beat();
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = worker.stop.cancelled() => {}
+        }
+    }
 }
 
-/// Announces the sending. A store that does not answer is asked again for a while with the same lease: given up at
-/// once, an announcement whose reply was lost would keep everybody off the event for the whole term.
-async fn announce(back: &Back, mut lease: Lease) -> Result<Option<Sending>, Fault> {
+/// Lets the event pass unless sending again needs a person's decision. After a crash while sending
+/// it is sent as often as needed: most likely the relay had nothing yet. After an unanswered send
+/// it is sent one more time, not twice.
+async fn check_history(worker: &Worker, lease: Lease) -> Result<Lease, Stop> {
+    let history: History = lease.history();
+    let refused = match worker.config.on_ambiguity {
+        OnAmbiguity::Resend => history.unanswered_sends > 1,
+        OnAmbiguity::DeadLetter => history.may_have_sent(),
+    };
+    if refused {
+        release(worker, lease).await;
+        let detail = "a mail may have been sent already, and is not sent again";
+        return Err(Stop::Failed(Fault::permanent(Reason::Ambiguous, detail)));
+    }
+    Ok(lease)
+}
+
+type Prepared = (Lease, Mail, Box<dyn RelayConnection>);
+
+/// Does everything that can be done before the relay is told about the mail: code, mail,
+/// connection.
+async fn prepare(worker: &Worker, event: &QueuedEvent, lease: Lease) -> Result<Prepared, Stop> {
+    let prepared = async {
+        let code = match event.kind {
+            EventKind::MagicAuthCreated => {
+                worker.codes.login_code(&event.object_id).await.map_err(Stop::Failed)?
+            }
+        };
+        // The expiry in WorkOS's answer takes precedence over the event's.
+        let mail = worker.templates.login_code(&event.event_id, &code, worker.clock.now())?;
+        let connection = worker.mailer.connect().await.map_err(Stop::Failed)?;
+        Ok((mail, connection))
+    };
+    match prepared.await {
+        Ok((mail, connection)) => Ok((lease, mail, connection)),
+        Err(stop) => {
+            release(worker, lease).await;
+            Err(stop)
+        }
+    }
+}
+
+/// Announces to the claim store that the relay is about to be contacted.
+async fn announce(worker: &Worker, lease: Lease, mail: &Mail) -> Result<Sending, Stop> {
+    let Some(sending) = retry_sending(worker, lease).await.map_err(Stop::Failed)? else {
+        worker.metrics.claim(ClaimResult::Lost);
+        return Err(Stop::Later(Fault::transient(
+            Reason::Claimed,
+            "the lease ended before the mail was sent",
+        )));
+    };
+    // Connecting and announcing may have taken many seconds: the last check before the relay is
+    // contacted.
+    if worker.clock.now() >= mail.expires_at() {
+        release(worker, sending.nothing_was_sent()).await;
+        return Err(Stop::Expired);
+    }
+    Ok(sending)
+}
+
+/// A store that does not answer is asked again for a while with the same lease: if an announcement
+/// whose reply was lost were given up at once, it would keep every worker off the event for the
+/// whole term.
+async fn retry_sending(worker: &Worker, mut lease: Lease) -> Result<Option<Sending>, Fault> {
     let begun = Instant::now();
     let mut failures = 0;
     loop {
-        let fault = match timed(back, ClaimStep::Sending, back.dedupe.sending(lease)).await {
+        let fault = match timed(worker, ClaimStep::Sending, worker.claims.sending(lease)).await {
             Ok(announced) => return Ok(announced),
             Err((unannounced, fault)) => {
                 lease = unannounced;
                 fault
             }
         };
-        if back.stop.is_cancelled() || begun.elapsed() >= back.manner.record_for {
-            release(back, lease).await;
+        if worker.stop.is_cancelled() || begun.elapsed() >= worker.config.record_for {
+            release(worker, lease).await;
             return Err(fault);
         }
         failures += 1;
-        sleep(Policy::HOLDING.delay(failures, (back.chance)())).await;
+        sleep(Policy::HOLDING.delay(failures, (worker.chance)())).await;
     }
 }
 
-/// Gives the event back. If that fails the lease runs out by itself; the event only waits longer.
-async fn release(back: &Back, lease: Lease) {
-    let released = timed(back, ClaimStep::GiveBack, back.dedupe.release(lease)).await;
-    note(released);
+/// Sends the mail. From here on, what matters is whether the relay may have accepted it.
+async fn send(
+    worker: &Worker,
+    event: &QueuedEvent,
+    sending: Sending,
+    connection: Box<dyn RelayConnection>,
+    mail: &Mail,
+) -> Result<Sent, Stop> {
+    match connection.send(mail).await {
+        Ok(accepted) => {
+            failpoint::reach(Point::AfterRelay);
+            worker.metrics.sent(event.created_at, worker.clock.now());
+            record(worker, event, &sending, &accepted.receipt).await;
+            failpoint::reach(Point::AfterRecord);
+            Ok(Sent { receipt: accepted.receipt })
+        }
+        Err(SendError::NotSent(fault)) => {
+            release(worker, sending.nothing_was_sent()).await;
+            Err(Stop::Failed(fault))
+        }
+        Err(SendError::Ambiguous(detail)) => {
+            let doubted = timed(worker, ClaimStep::GiveBack, worker.claims.doubt(sending)).await;
+            log_not_given_back(doubted);
+            // The next claim finds the doubt and decides.
+            Err(Stop::Failed(Fault::transient(Reason::Ambiguous, detail)))
+        }
+    }
 }
 
-fn note(given_back: Result<(), Fault>) {
+/// Records that the mail was sent. Whatever happens here, it stays sent: this process remembers it,
+/// and a store that does not answer is told again for a while.
+async fn record(worker: &Worker, event: &QueuedEvent, sending: &Sending, receipt: &str) {
+    let begun = Instant::now();
+    let mut failures = 0;
+    loop {
+        match timed(worker, ClaimStep::Complete, worker.claims.complete(sending, receipt)).await {
+            Ok(Completion::Recorded) => return,
+            Ok(Completion::Late) => return note_doubt(worker, event, ClaimResult::Late),
+            Ok(Completion::Already) => return note_doubt(worker, event, ClaimResult::Already),
+            Err(fault) if begun.elapsed() >= worker.config.record_for => {
+                tracing::warn!(
+                    event_id = %event.event_id, %fault,
+                    "a mail was sent, but the claim store could not record it"
+                );
+                return note_doubt(worker, event, ClaimResult::Unrecorded);
+            }
+            Err(_) => failures += 1,
+        }
+        sleep(Policy::HOLDING.delay(failures, (worker.chance)())).await;
+    }
+}
+
+/// Counts and logs that a second mail was or may be sent.
+fn note_doubt(worker: &Worker, event: &QueuedEvent, why: ClaimResult) {
+    worker.metrics.claim(why);
+    tracing::warn!(
+        event_id = %event.event_id, doubt = why.label(),
+        "a second mail for this event is possible"
+    );
+}
+
+/// Gives the event back. If that fails the lease ends by itself; the event only waits longer.
+async fn release(worker: &Worker, lease: Lease) {
+    let released = timed(worker, ClaimStep::GiveBack, worker.claims.release(lease)).await;
+    log_not_given_back(released);
+}
+
+fn log_not_given_back(given_back: Result<(), Fault>) {
     if let Err(fault) = given_back {
-        tracing::warn!(%fault, "a claim could not be given back; it ends by itself");
+        tracing::warn!(%fault, "cannot give a claim back; it ends by itself");
     }
 }
 
-async fn timed<T, E: trace::Failure>(back: &Back, step: ClaimStep, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+async fn timed<T, E: trace::Failure>(
+    worker: &Worker,
+    step: ClaimStep,
+    call: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     let begun = Instant::now();
     let result = trace::within(&trace::step(step.label()), call).await;
     let success = if result.is_ok() { Success::Ok } else { Success::Failed };
-    back.metrics.dedupe(step, success, begun.elapsed());
+    worker.metrics.dedupe(step, success, begun.elapsed());
     result
 }
 

@@ -1,22 +1,24 @@
-//! Where a browser goes to sign in: AuthKit's address with a state that only this browser can bring back
+//! The URL that a browser is sent to: AuthKit's, with a state that only this browser can bring back
 //! (<https://workos.com/docs/reference/authkit/authentication/get-authorization-url>).
 
+use domain::sign_in::state::{Attempt, BrowserKey, challenge};
 use hyper::{Request, StatusCode, body::Incoming};
+use runtime::http::{Answer, json, problem};
 use serde::Deserialize;
 use serde_json::json;
-use shared::{
-    http::{Answer, json, problem},
-    sign_in::state::{Attempt, BrowserKey, challenge},
-};
 use url::Url;
 
-use super::{SignInFront, bad_request, cookies, read_json, visitors::too_many};
+use super::{
+    cookies,
+    service::{SignInService, bad_request},
+    visitors::too_many_requests,
+};
 
-/// Longest address that is handed on (RFC 5321, 4.5.3.1, and a little more).
+/// Longest `login_hint` passed on, in bytes (RFC 5321, 4.5.3.1, and a little more).
 const MAX_HINT: usize = 320;
 
 #[derive(Deserialize)]
-struct Ask {
+struct LoginUrlRequest {
     redirect_url: String,
     #[serde(default)]
     login_hint: Option<String>,
@@ -26,7 +28,7 @@ struct Ask {
     organization_id: Option<String>,
 }
 
-/// Which of AuthKit's pages comes first.
+/// Which page AuthKit shows first.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum ScreenHint {
@@ -35,7 +37,7 @@ enum ScreenHint {
 }
 
 impl ScreenHint {
-    fn word(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Self::SignIn => "sign-in",
             Self::SignUp => "sign-up",
@@ -43,58 +45,85 @@ impl ScreenHint {
     }
 }
 
-pub(super) async fn answer(front: &SignInFront, request: Request<Incoming>) -> Answer {
+pub(super) async fn answer(service: &SignInService, request: Request<Incoming>) -> Answer {
     let (head, body) = request.into_parts();
-    if !front.rules.enabled {
-        return problem(StatusCode::NOT_FOUND, "workos_login_disabled", "Signing in by WorkOS is switched off. Use the other login.");
+    if !service.config.enabled {
+        return problem(
+            StatusCode::NOT_FOUND,
+            "workos_login_disabled",
+            "Signing in by WorkOS is switched off. Use the other login.",
+        );
     }
-    if let Err(wait) = front.login_urls.admit(&front.rules.proxies.visitor(&head)) {
-        return too_many(wait);
+    if let Err(wait) = service.login_urls.check(&service.config.proxies.visitor(&head)) {
+        return too_many_requests(wait);
     }
-    let ask: Ask = match read_json(front, &head, body).await {
+    let ask: LoginUrlRequest = match service.read_json(&head, body).await {
         Ok(ask) => ask,
         Err(refusal) => return refusal,
     };
-    // A browser with two tabs has one key: each tab's state is of that browser.
-    let key = cookies::browser(&head.headers).or_else(|| (front.means.entropy)().map(BrowserKey::new));
+    // A browser with two tabs has one key, which both states are bound to.
+    let key =
+        cookies::browser(&head.headers).or_else(|| (service.deps.entropy)().map(BrowserKey::new));
     let Some(key) = key else {
-        return problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The system has no random numbers.");
+        return problem(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "The system has no random numbers.",
+        );
     };
-    match authorize_url(front, &ask, &key) {
+    match authorize_url(service, &ask, &key) {
         Ok(url) => {
             let mut answer = json(StatusCode::OK, &json!({ "url": url }));
-            cookies::give_key(&mut answer, &key);
+            cookies::set_key(&mut answer, &key);
             answer
         }
         Err(detail) => bad_request(detail),
     }
 }
 
-fn authorize_url(front: &SignInFront, ask: &Ask, key: &BrowserKey) -> Result<String, &'static str> {
-    let redirect_url = front.rules.origins.redirect(&ask.redirect_url).ok_or("redirect_url is not within the allowed origins.")?;
-    let plain = |hint: &String| !hint.is_empty() && hint.len() <= MAX_HINT && !hint.chars().any(char::is_control);
+fn authorize_url(
+    service: &SignInService,
+    ask: &LoginUrlRequest,
+    key: &BrowserKey,
+) -> Result<String, &'static str> {
+    let redirect_url = service
+        .config
+        .origins
+        .redirect(&ask.redirect_url)
+        .ok_or("redirect_url is not within the allowed origins.")?;
+    let plain = |hint: &String| {
+        !hint.is_empty() && hint.len() <= MAX_HINT && !hint.chars().any(char::is_control)
+    };
     if !ask.login_hint.as_ref().is_none_or(plain) {
         return Err("login_hint is not an address.");
     }
-    let id = |id: &String| (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let id = |id: &String| {
+        (1..=64).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
     if !ask.organization_id.as_ref().is_none_or(id) {
         return Err("organization_id is not an id.");
     }
-    let nonce = (front.means.entropy)().ok_or("There are no random numbers.")?;
+    let nonce = (service.deps.entropy)().ok_or("The system has no random numbers.")?;
     let attempt = Attempt {
         nonce: BrowserKey::new(nonce).expose().to_owned(),
-        begun_at: front.means.clock.now(),
+        started_at: service.deps.clock.now(),
         redirect_url: redirect_url.into(),
         organization_id: ask.organization_id.clone(),
     };
-    Ok(build(front, ask, &attempt, key).into())
+    Ok(build(service, ask, &attempt, key).into())
 }
 
-fn build(front: &SignInFront, ask: &Ask, attempt: &Attempt, key: &BrowserKey) -> Url {
-    let state_key = &front.rules.state_key;
-    let mut url = browser_url(&front.rules.browser_base, "/user_management/authorize");
+fn build(
+    service: &SignInService,
+    ask: &LoginUrlRequest,
+    attempt: &Attempt,
+    key: &BrowserKey,
+) -> Url {
+    let state_key = &service.config.state_key;
+    let mut url = browser_url(&service.config.browser_base, "/user_management/authorize");
     let mut query = url.query_pairs_mut();
-    query.append_pair("client_id", &front.rules.client_id);
+    query.append_pair("client_id", &service.config.client_id);
     query.append_pair("redirect_uri", &attempt.redirect_url);
     query.append_pair("response_type", "code");
     query.append_pair("provider", "authkit");
@@ -103,7 +132,7 @@ fn build(front: &SignInFront, ask: &Ask, attempt: &Attempt, key: &BrowserKey) ->
     query.append_pair("code_challenge_method", "S256");
     let optional = [
         ("login_hint", ask.login_hint.as_deref()),
-        ("screen_hint", ask.screen_hint.map(ScreenHint::word)),
+        ("screen_hint", ask.screen_hint.map(ScreenHint::as_str)),
         ("organization_id", ask.organization_id.as_deref()),
     ];
     for (name, value) in optional {
@@ -115,7 +144,7 @@ fn build(front: &SignInFront, ask: &Ask, attempt: &Attempt, key: &BrowserKey) ->
     url
 }
 
-/// An address for a browser at WorkOS.
+/// A URL at WorkOS for a browser.
 pub(super) fn browser_url(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
     url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));

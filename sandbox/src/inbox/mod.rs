@@ -1,4 +1,4 @@
-//! An SMTP server that keeps what it is given, and can be told to misbehave at any point of the conversation.
+//! An SMTP server that keeps the mails it receives, and can be told to misbehave at any step.
 
 mod session;
 
@@ -6,13 +6,14 @@ use std::{
     collections::VecDeque,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use domain::clock::Clock;
 use jiff::Timestamp;
-use shared::clock::Clock;
+use parking_lot::Mutex;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot, watch},
@@ -28,32 +29,26 @@ const KEPT: usize = 100_000;
 /// Where in the conversation the inbox can be told to misbehave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Right after the connection.
+    /// Right after the connection is accepted.
     Greeting,
-    /// EHLO.
     Ehlo,
-    /// STARTTLS.
     StartTls,
-    /// AUTH.
     Auth,
-    /// MAIL FROM.
     Mail,
-    /// RCPT TO.
     Rcpt,
-    /// DATA.
     Data,
-    /// After the final dot.
     Dot,
 }
 
-/// What it does instead of its duty.
+/// A fault to commit instead of the normal reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Misdeed {
-    /// Answers this line (without CRLF) and goes on. After the dot, a mail answered with anything but 2xx is not kept.
+pub enum Misbehavior {
+    /// Replies with this line (without CRLF) and goes on. After the dot, a mail answered with
+    /// anything but 2xx is not kept.
     Say(&'static str),
     /// Says nothing more until the other side gives up.
     Stall,
-    /// Hangs up.
+    /// Closes the connection without a reply.
     HangUp,
     /// Keeps the mail and hangs up without saying so. Only after the dot.
     KeepAndHangUp,
@@ -61,16 +56,16 @@ pub enum Misdeed {
     KeepAndStall,
 }
 
-/// How the inbox behaves when nothing else is ordered.
+/// How the inbox behaves unless a fault is ordered.
 #[derive(Clone, Default)]
 pub struct Manners {
-    /// Does not offer PIPELINING.
+    /// Whether PIPELINING is left out of the EHLO reply.
     pub without_pipelining: bool,
     /// User name and password that AUTH PLAIN must bring.
     pub login: Option<(String, String)>,
     /// TLS from the first byte.
     pub implicit_tls: Option<TlsAcceptor>,
-    /// TLS after STARTTLS.
+    /// Offers STARTTLS, and continues in TLS with this acceptor.
     pub starttls: Option<TlsAcceptor>,
     /// Counts mails without keeping them: a sink for measuring.
     pub only_counts: bool,
@@ -79,11 +74,9 @@ pub struct Manners {
 /// One mail as it came.
 #[derive(Debug, Clone)]
 pub struct Received {
-    /// The envelope's sender.
     pub from: String,
-    /// The envelope's recipient.
     pub to: String,
-    /// The mail, dots undone.
+    /// The mail as transferred, with dot-stuffing undone.
     pub raw: Vec<u8>,
     /// When the final dot was answered.
     pub at: Timestamp,
@@ -100,7 +93,7 @@ pub struct Inbox {
 struct Shared {
     manners: Manners,
     clock: Arc<dyn Clock>,
-    orders: Mutex<VecDeque<(Step, Misdeed)>>,
+    orders: Mutex<VecDeque<(Step, Misbehavior)>>,
     mails: Mutex<VecDeque<Received>>,
     count: watch::Sender<u64>,
     connections: AtomicU64,
@@ -113,8 +106,12 @@ impl Drop for Inbox {
 }
 
 impl Inbox {
-    /// Serves on `listener`.
-    pub fn start(listener: TcpListener, manners: Manners, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
+    /// Serves SMTP on `listener` until dropped.
+    pub fn start(
+        listener: TcpListener,
+        manners: Manners,
+        clock: Arc<dyn Clock>,
+    ) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             manners,
@@ -129,25 +126,25 @@ impl Inbox {
         Ok(Self { address, shared, hang_up, server })
     }
 
-    /// Where it listens.
+    /// The address that the inbox listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Orders one misdeed: the first conversation that reaches `step` commits it. Orders for one step are carried out
-    /// in order.
-    pub fn order(&self, step: Step, misdeed: Misdeed) {
-        lock(&self.shared.orders).push_back((step, misdeed));
+    /// Orders one fault: the first conversation that reaches `step` commits it. Orders for one step
+    /// are carried out in order.
+    pub fn order(&self, step: Step, fault: Misbehavior) {
+        self.shared.orders.lock().push_back((step, fault));
     }
 
     /// Orders not carried out yet.
     pub fn open_orders(&self) -> usize {
-        lock(&self.shared.orders).len()
+        self.shared.orders.lock().len()
     }
 
     /// The mails kept, oldest first.
     pub fn mails(&self) -> Vec<Received> {
-        lock(&self.shared.mails).iter().cloned().collect()
+        self.shared.mails.lock().iter().cloned().collect()
     }
 
     /// How many mails were accepted.
@@ -160,7 +157,7 @@ impl Inbox {
         self.shared.connections.load(Ordering::Relaxed)
     }
 
-    /// Hangs up on every open connection, as relays do on idle ones. Returns when all are closed.
+    /// Closes every open connection, as relays do with idle ones. Returns when all are closed.
     pub async fn hang_up(&self) {
         let (done, closed) = oneshot::channel();
         // Both fail only when the server has stopped, and with it every connection.
@@ -177,16 +174,21 @@ impl Inbox {
 }
 
 impl Shared {
-    fn misdeed(&self, step: Step) -> Option<Misdeed> {
-        let mut orders = lock(&self.orders);
+    fn fault(&self, step: Step) -> Option<Misbehavior> {
+        let mut orders = self.orders.lock();
         let index = orders.iter().position(|(ordered, _)| *ordered == step)?;
-        orders.remove(index).map(|(_, misdeed)| misdeed)
+        orders.remove(index).map(|(_, fault)| fault)
     }
 
     fn keep(&self, from: &str, to: &str, raw: Vec<u8>) {
         if !self.manners.only_counts {
-            let mut mails = lock(&self.mails);
-            mails.push_back(Received { from: from.to_owned(), to: to.to_owned(), raw, at: self.clock.now() });
+            let mut mails = self.mails.lock();
+            mails.push_back(Received {
+                from: from.to_owned(),
+                to: to.to_owned(),
+                raw,
+                at: self.clock.now(),
+            });
             if mails.len() > KEPT {
                 mails.pop_front();
             }
@@ -195,11 +197,11 @@ impl Shared {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-async fn accept(listener: TcpListener, shared: Arc<Shared>, mut hang_ups: mpsc::Receiver<oneshot::Sender<()>>) {
+async fn accept(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    mut hang_ups: mpsc::Receiver<oneshot::Sender<()>>,
+) {
     let mut sessions = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -215,7 +217,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, mut hang_ups: mpsc::
         shared.connections.fetch_add(1, Ordering::Relaxed);
         if stream.set_nodelay(true).is_ok() {
             let shared = Arc::clone(&shared);
-            // A conversation that breaks off is what a test wanted, or the other side's business.
+            // A broken conversation is either what a test ordered, or the client's doing.
             sessions.spawn(async move { drop(session::converse(stream, &shared).await) });
         }
     }

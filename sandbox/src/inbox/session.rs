@@ -3,15 +3,18 @@
 use std::io;
 
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader},
+    io::{
+        AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _,
+        BufReader,
+    },
     net::TcpStream,
 };
 
-use super::{Misdeed, Shared, Step};
+use super::{Misbehavior, Shared, Step};
 
 /// Longest command line and longest line of a mail.
 const MAX_LINE: u64 = 64 * 1024;
-/// Largest mail.
+/// Largest mail accepted, in bytes.
 const MAX_MAIL: usize = 10 * 1024 * 1024;
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -38,10 +41,10 @@ pub(super) async fn converse(stream: TcpStream, shared: &Shared) -> io::Result<(
         None => Box::new(stream),
     };
     let mut wire = BufReader::new(stream);
-    match shared.misdeed(Step::Greeting) {
+    match shared.fault(Step::Greeting) {
         None => say(&mut wire, "220 inbox.test ESMTP").await?,
-        Some(misdeed) => {
-            if !commit(&mut wire, misdeed).await? {
+        Some(fault) => {
+            if !commit(&mut wire, fault).await? {
                 return Ok(());
             }
         }
@@ -59,7 +62,8 @@ pub(super) async fn converse(stream: TcpStream, shared: &Shared) -> io::Result<(
             Next::End => return Ok(()),
             Next::Protect => {
                 let Some(acceptor) = &shared.manners.starttls else { return Ok(()) };
-                // What was sent in the open before TLS is not read as if it had been protected (CVE-2011-0411).
+                // What was sent in the open before TLS is not read as if it had been protected
+                // (CVE-2011-0411).
                 let stream = acceptor.accept(wire.into_inner()).await?;
                 wire = BufReader::new(Box::new(stream));
                 (envelope, protected) = (Envelope::default(), true);
@@ -68,19 +72,28 @@ pub(super) async fn converse(stream: TcpStream, shared: &Shared) -> io::Result<(
     }
 }
 
-async fn obey(wire: &mut Wire, shared: &Shared, envelope: &mut Envelope, line: &str, protected: bool) -> io::Result<Next> {
+fn step_of(verb: &str) -> Option<Step> {
+    Some(match verb {
+        "EHLO" | "HELO" => Step::Ehlo,
+        "STARTTLS" => Step::StartTls,
+        "AUTH" => Step::Auth,
+        "MAIL" => Step::Mail,
+        "RCPT" => Step::Rcpt,
+        "DATA" => Step::Data,
+        _ => return None,
+    })
+}
+
+async fn obey(
+    wire: &mut Wire,
+    shared: &Shared,
+    envelope: &mut Envelope,
+    line: &str,
+    protected: bool,
+) -> io::Result<Next> {
     let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
-    let step = match verb.as_str() {
-        "EHLO" | "HELO" => Some(Step::Ehlo),
-        "STARTTLS" => Some(Step::StartTls),
-        "AUTH" => Some(Step::Auth),
-        "MAIL" => Some(Step::Mail),
-        "RCPT" => Some(Step::Rcpt),
-        "DATA" => Some(Step::Data),
-        _ => None,
-    };
-    if let Some(misdeed) = step.and_then(|step| shared.misdeed(step)) {
-        return Ok(if commit(wire, misdeed).await? { Next::Continue } else { Next::End });
+    if let Some(fault) = step_of(&verb).and_then(|step| shared.fault(step)) {
+        return Ok(if commit(wire, fault).await? { Next::Continue } else { Next::End });
     }
     match verb.as_str() {
         "EHLO" | "HELO" => say(wire, &offers(shared, protected)).await?,
@@ -91,11 +104,13 @@ async fn obey(wire: &mut Wire, shared: &Shared, envelope: &mut Envelope, line: &
         "AUTH" => say(wire, log_in(shared, line)).await?,
         "MAIL" => {
             *envelope = Envelope { from: path(line), to: None };
-            say(wire, if envelope.from.is_some() { "250 2.1.0 Ok" } else { "501 5.1.7 no address" }).await?;
+            let valid = envelope.from.is_some();
+            say(wire, if valid { "250 2.1.0 Ok" } else { "501 5.1.7 no address" }).await?;
         }
         "RCPT" => {
             envelope.to = path(line).filter(|_| envelope.from.is_some());
-            say(wire, if envelope.to.is_some() { "250 2.1.5 Ok" } else { "503 5.5.1 MAIL first" }).await?;
+            let valid = envelope.to.is_some();
+            say(wire, if valid { "250 2.1.5 Ok" } else { "503 5.5.1 MAIL first" }).await?;
         }
         "DATA" => return data(wire, shared, envelope).await,
         "RSET" => {
@@ -124,23 +139,33 @@ fn offers(shared: &Shared, protected: bool) -> String {
         lines.push("AUTH PLAIN");
     }
     let last = lines.len() - 1;
-    let lines = lines.iter().enumerate().map(|(index, line)| format!("250{}{line}", if index == last { " " } else { "-" }));
+    let lines = lines
+        .iter()
+        .enumerate()
+        .map(|(index, line)| format!("250{}{line}", if index == last { " " } else { "-" }));
     lines.collect::<Vec<_>>().join("\r\n")
 }
 
 /// AUTH PLAIN with the credentials in the command (RFC 4616).
 fn log_in(shared: &Shared, line: &str) -> &'static str {
-    let Some((user, password)) = &shared.manners.login else { return "503 5.5.1 AUTH is not offered" };
+    let Some((user, password)) = &shared.manners.login else {
+        return "503 5.5.1 AUTH is not offered";
+    };
     let given = line.split_ascii_whitespace().nth(2).unwrap_or_default();
-    if given == base64(format!("\0{user}\0{password}").as_bytes()) { "235 2.7.0 welcome" } else { "535 5.7.8 credentials invalid" }
+    if given == base64(format!("\0{user}\0{password}").as_bytes()) {
+        "235 2.7.0 welcome"
+    } else {
+        "535 5.7.8 credentials invalid"
+    }
 }
 
-/// RFC 4648, 4.
+/// Base64 with padding (RFC 4648, section 4).
 pub fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte))
+            << (8 * (3 - chunk.len()));
         for index in 0..4 {
             let digit = usize::try_from(word >> (18 - 6 * index) & 63).unwrap_or(0);
             text.push(if index > chunk.len() { '=' } else { char::from(ALPHABET[digit]) });
@@ -161,18 +186,18 @@ async fn data(wire: &mut Wire, shared: &Shared, envelope: &mut Envelope) -> io::
     };
     say(wire, "354 end with a dot").await?;
     let Some(raw) = read_mail(wire).await? else { return Ok(Next::End) };
-    match shared.misdeed(Step::Dot) {
+    match shared.fault(Step::Dot) {
         None => {
             shared.keep(&from, &to, raw);
             say(wire, "250 2.0.0 Ok: queued as SANDBOX").await?;
             Ok(Next::Continue)
         }
-        Some(misdeed @ (Misdeed::KeepAndHangUp | Misdeed::KeepAndStall)) => {
+        Some(fault @ (Misbehavior::KeepAndHangUp | Misbehavior::KeepAndStall)) => {
             shared.keep(&from, &to, raw);
-            commit(wire, misdeed).await?;
+            commit(wire, fault).await?;
             Ok(Next::End)
         }
-        Some(misdeed) => Ok(if commit(wire, misdeed).await? { Next::Continue } else { Next::End }),
+        Some(fault) => Ok(if commit(wire, fault).await? { Next::Continue } else { Next::End }),
     }
 }
 
@@ -181,7 +206,9 @@ async fn read_mail(wire: &mut Wire) -> io::Result<Option<Vec<u8>>> {
     let mut mail = Vec::with_capacity(4096);
     loop {
         let begin = mail.len();
-        if (&mut *wire).take(MAX_LINE).read_until(b'\n', &mut mail).await? == 0 || mail.len() > MAX_MAIL {
+        if (&mut *wire).take(MAX_LINE).read_until(b'\n', &mut mail).await? == 0
+            || mail.len() > MAX_MAIL
+        {
             return Ok(None);
         }
         let line = &mail[begin..];
@@ -195,15 +222,15 @@ async fn read_mail(wire: &mut Wire) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Carries out a misdeed. `true`: the conversation goes on.
-async fn commit(wire: &mut Wire, misdeed: Misdeed) -> io::Result<bool> {
-    match misdeed {
-        Misdeed::Say(line) => {
+/// Commits a fault. `true`: the conversation goes on.
+async fn commit(wire: &mut Wire, fault: Misbehavior) -> io::Result<bool> {
+    match fault {
+        Misbehavior::Say(line) => {
             say(wire, line).await?;
             Ok(!line.starts_with("421"))
         }
-        Misdeed::HangUp | Misdeed::KeepAndHangUp => Ok(false),
-        Misdeed::Stall | Misdeed::KeepAndStall => {
+        Misbehavior::HangUp | Misbehavior::KeepAndHangUp => Ok(false),
+        Misbehavior::Stall | Misbehavior::KeepAndStall => {
             // Until the other side gives up.
             let mut scrap = [0; 1024];
             while wire.read(&mut scrap).await? > 0 {}
@@ -212,7 +239,7 @@ async fn commit(wire: &mut Wire, misdeed: Misdeed) -> io::Result<bool> {
     }
 }
 
-/// One answer.
+/// Writes one reply line and its line break.
 async fn say(wire: &mut Wire, line: &str) -> io::Result<()> {
     let mut bytes = Vec::with_capacity(line.len() + 2);
     bytes.extend_from_slice(line.as_bytes());

@@ -1,8 +1,9 @@
-//! A stand-in for WorkOS: makes codes, posts signed webhooks, answers `GET /user_management/magic_auth/{id}`, and signs
-//! people in ([`sign_in`]).
+//! A stand-in for WorkOS: makes codes, posts signed webhooks, answers `GET
+//! /user_management/magic_auth/{id}`, and signs people in ([`sign_in`]).
 //!
-//! It keeps to what is documented of the real one (<https://workos.com/docs/reference/authkit/magic-auth>): the event
-//! never holds the code, a code lives for ten minutes, an unknown id is a 404, a wrong key a 401.
+//! It keeps to what is documented of the real one
+//! (<https://workos.com/docs/reference/authkit/magic-auth>): the event never holds the code, a code
+//! lives for ten minutes, an unknown id is a 404, a wrong key a 401.
 
 mod events;
 mod post;
@@ -11,27 +12,29 @@ mod sign_in;
 use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use domain::clock::Clock;
 use hyper::{
     Method, Request, StatusCode,
     body::Incoming,
     header::{AUTHORIZATION, DATE, HeaderName, HeaderValue},
 };
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
+use runtime::{
+    http::{self, Answer, Bodies, Limits},
+    random::ulid,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
-use shared::{
-    clock::Clock,
-    http::{self, Answer, Bodies, Limits},
-};
 use tokio::{net::TcpListener, sync::watch, task::AbortHandle};
 use tokio_util::sync::CancellationToken;
-use ulid::Ulid;
 
 use self::sign_in::{AuthKit, Webhooks};
+
 pub use self::{
     post::{PostError, Posted, post},
     sign_in::Call,
@@ -57,19 +60,12 @@ pub enum Instead {
 /// A code and the event that announces it.
 #[derive(Debug, Clone)]
 pub struct MagicAuth {
-    /// `magic_auth_…`
     pub id: String,
-    /// `event_…`
     pub event_id: String,
-    /// `user_…`
     pub user_id: String,
-    /// Whom it is for.
     pub email: String,
-    /// The six digits.
     pub code: String,
-    /// When it was made.
     pub created_at: Timestamp,
-    /// When it ends.
     pub expires_at: Timestamp,
 }
 
@@ -125,7 +121,11 @@ impl Drop for StandIn {
 
 impl StandIn {
     /// Serves on `listener`; reads must bring `key`.
-    pub fn start(listener: TcpListener, key: SecretString, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
+    pub fn start(
+        listener: TcpListener,
+        key: SecretString,
+        clock: Arc<dyn Clock>,
+    ) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             address,
@@ -143,11 +143,12 @@ impl StandIn {
             move |request| dated(Arc::clone(&shared), request)
         };
         let limits = Limits { connections: 4096, drain: Duration::ZERO };
-        let serving = http::serve(listener, limits, CancellationToken::new(), Arc::new(|_| {}), handler);
+        let serving =
+            http::serve(listener, limits, CancellationToken::new(), Arc::new(|_| {}), handler);
         Ok(Self { address, shared, server: tokio::spawn(serving).abort_handle() })
     }
 
-    /// Its base URL.
+    /// The base URL that the API is served under.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -162,30 +163,31 @@ impl StandIn {
         make_code(&self.shared, email, life)
     }
 
-    /// The same, for a code that was made so long ago.
+    /// The same, for a code that was created this long ago.
     pub fn make_old_code(&self, email: &str, age: SignedDuration) -> MagicAuth {
         let made_at = self.shared.clock.now().saturating_sub(age).unwrap_or(Timestamp::MIN);
         make_code_at(&self.shared, email, made_at, LIFE)
     }
 
-    /// Signs people in for this client. Without it, for whoever asks.
+    /// Signs people in for this client only, instead of for any client.
     pub fn for_client(&self, client_id: &str) {
-        *lock(&self.shared.client_id) = Some(client_id.to_owned());
+        *self.shared.client_id.lock() = Some(client_id.to_owned());
     }
 
-    /// Codes that are asked for on its pages are announced there.
+    /// Sets where webhooks for codes requested on its pages are posted.
     pub fn post_webhooks_to(&self, url: &str, secret: SecretString) {
-        *lock(&self.shared.authkit.webhooks) = Some(Webhooks { url: url.to_owned(), secret });
+        *self.shared.authkit.webhooks.lock() = Some(Webhooks { url: url.to_owned(), secret });
     }
 
-    /// Makes a person a member, or changes what the membership is worth: "active", "inactive", "pending".
+    /// Makes a person a member, or changes the status of the membership: "active", "inactive",
+    /// "pending".
     pub fn set_membership(&self, email: &str, organization: &str, status: &str) {
-        self.shared.authkit.set_membership(email, organization, status);
+        self.shared.authkit.set_membership(email, organization, status, self.shared.clock.now());
     }
 
-    /// Whose address this is.
+    /// The user id that belongs to this address.
     pub fn user_id(&self, email: &str) -> String {
-        self.shared.authkit.user_id(email)
+        self.shared.authkit.user_id(email, self.shared.clock.now())
     }
 
     /// Signs tokens with another key from now on.
@@ -203,15 +205,15 @@ impl StandIn {
         self.shared.authkit.calls(call)
     }
 
-    /// Signs `email` in, as its pages do when somebody has typed the right code: where the browser that was sent to
-    /// `authorize` goes next. `None` if there is nowhere to go.
+    /// Signs `email` in, as its pages do when somebody has typed the right code: where the browser
+    /// that was sent to `authorize` goes next. `None` if there is nowhere to go.
     pub fn approve(&self, authorize: &url::Url, email: &str) -> Option<url::Url> {
         self.shared.authkit.approve(authorize, email, self.shared.clock.now())
     }
 
     /// Changes when a code ends, or forgets it (`None`), as a redemption would.
     pub fn change_end(&self, id: &str, expires_at: Option<Timestamp>) {
-        let mut codes = lock(&self.shared.codes);
+        let mut codes = self.shared.codes.lock();
         match expires_at {
             None => drop(codes.remove(id)),
             Some(end) => {
@@ -224,7 +226,7 @@ impl StandIn {
 
     /// The next reads are answered like this, in order.
     pub fn answer_instead(&self, answers: impl IntoIterator<Item = Instead>) {
-        lock(&self.shared.instead).extend(answers);
+        self.shared.instead.lock().extend(answers);
     }
 
     /// Every read so far: which id, and when.
@@ -240,11 +242,7 @@ impl StandIn {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Every answer says what time it is here.
+/// Every answer has a `Date` header, from the stand-in's clock.
 async fn dated(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
     let mut answer = answer(Arc::clone(&shared), request).await;
     let date = httpdate::fmt_http_date(SystemTime::from(shared.clock.now()));
@@ -254,7 +252,7 @@ async fn dated(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
     answer
 }
 
-/// A request, read whole.
+/// A request with its whole body.
 struct Asked {
     method: Method,
     path: String,
@@ -265,7 +263,8 @@ struct Asked {
 
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
     let expected = format!("Bearer {}", shared.key.expose_secret());
-    let authorized = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes) == Some(expected.as_bytes());
+    let authorized = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes)
+        == Some(expected.as_bytes());
     let (head, body) = request.into_parts();
     let Ok(body) = Bodies::new(MAX_BODY, 64).read(&head, body).await else {
         return refuse(StatusCode::BAD_REQUEST, "Bad Request");
@@ -279,28 +278,32 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
     };
     match asked.path.strip_prefix("/user_management/magic_auth/") {
         Some(id) if asked.method == Method::GET => magic_auth(&shared, id, authorized).await,
-        _ if asked.method == Method::GET && asked.path == "/events" => events::answer(&shared, &asked),
-        _ => sign_in::answer(&shared, &asked).await.unwrap_or_else(|| refuse(StatusCode::NOT_FOUND, "Not Found")),
+        _ if asked.method == Method::GET && asked.path == "/events" => {
+            events::answer(&shared, &asked)
+        }
+        _ => sign_in::answer(&shared, &asked)
+            .await
+            .unwrap_or_else(|| refuse(StatusCode::NOT_FOUND, "Not Found")),
     }
 }
 
 async fn magic_auth(shared: &Shared, id: &str, authorized: bool) -> Answer {
     shared.reads.send_modify(|reads| reads.push((id.to_owned(), shared.clock.now())));
-    let instead = lock(&shared.instead).pop_front();
+    let instead = shared.instead.lock().pop_front();
     if let Some(answer) = carry_out(instead).await {
         return answer;
     }
     if !authorized {
         return refuse(StatusCode::UNAUTHORIZED, "Unauthorized");
     }
-    let found = lock(&shared.codes).get(id).map(MagicAuth::object);
+    let found = shared.codes.lock().get(id).map(MagicAuth::object);
     match found {
         Some(object) => http::json(StatusCode::OK, &object),
         None => refuse(StatusCode::NOT_FOUND, "Magic Auth not found"),
     }
 }
 
-/// What is to be answered instead of the truth, if anything.
+/// The answer that was ordered instead of the true one, if any.
 async fn carry_out(instead: Option<Instead>) -> Option<Answer> {
     match instead {
         None => None,
@@ -318,18 +321,18 @@ fn make_code(shared: &Shared, email: &str, life: SignedDuration) -> MagicAuth {
 }
 
 fn make_code_at(shared: &Shared, email: &str, now: Timestamp, life: SignedDuration) -> MagicAuth {
-    let random = Ulid::generate();
+    let random = ulid(now);
     let made = MagicAuth {
-        id: format!("magic_auth_{}", Ulid::generate()),
-        event_id: format!("event_{}", Ulid::generate()),
-        user_id: shared.authkit.user_id(email),
+        id: format!("magic_auth_{}", ulid(now)),
+        event_id: format!("event_{}", ulid(now)),
+        user_id: shared.authkit.user_id(email, now),
         email: email.to_owned(),
         code: format!("{:06}", random.random() % 1_000_000),
         created_at: now,
         expires_at: now.saturating_add(life).unwrap_or(Timestamp::MAX),
     };
-    lock(&shared.codes).insert(made.id.clone(), made.clone());
-    lock(&shared.history).push(made.clone());
+    shared.codes.lock().insert(made.id.clone(), made.clone());
+    shared.history.lock().push(made.clone());
     made
 }
 

@@ -3,22 +3,20 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::webhook::{SIGNATURE_HEADER, sign};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, header::CONTENT_TYPE};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use jiff::Timestamp;
 use secrecy::SecretString;
-use shared::webhook::{SIGNATURE_HEADER, sign};
 
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// What the receiver answered.
+/// The receiver's answer to a webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Posted {
-    /// The HTTP status.
     pub status: u16,
-    /// The body.
     pub body: String,
     /// `Retry-After`, if there was one.
     pub retry_after: Option<String>,
@@ -36,7 +34,12 @@ pub enum PostError {
 }
 
 /// Signs `body` at `now` and posts it to `url` over plain HTTP.
-pub async fn post(url: &str, secret: &SecretString, body: &str, now: Timestamp) -> Result<Posted, PostError> {
+pub async fn post(
+    url: &str,
+    secret: &SecretString,
+    body: &str,
+    now: Timestamp,
+) -> Result<Posted, PostError> {
     let signature = sign(secret, now, body.as_bytes()).ok_or(PostError::Request)?;
     let request = Request::post(url)
         .header(CONTENT_TYPE, "application/json")
@@ -47,8 +50,13 @@ pub async fn post(url: &str, secret: &SecretString, body: &str, now: Timestamp) 
     let answered = async {
         let response = client.request(request).await.map_err(|_| PostError::NoAnswer)?;
         let status = response.status().as_u16();
-        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let body = response.into_body().collect().await.map_err(|_| PostError::NoAnswer)?.to_bytes();
+        let retry_after = response
+            .headers()
+            .get("retry-after")
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        let body =
+            response.into_body().collect().await.map_err(|_| PostError::NoAnswer)?.to_bytes();
         Ok(Posted { status, body: String::from_utf8_lossy(&body).into_owned(), retry_after })
     };
     tokio::time::timeout(PATIENCE, answered).await.unwrap_or(Err(PostError::NoAnswer))

@@ -1,48 +1,54 @@
-//! The demo's page: ask for a code, or sign in the whole way, and watch the mail arrive.
+//! The page of the demo: request a code, or sign in, and watch the mail arrive.
 
 use std::{net::Ipv4Addr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use domain::address::EmailAddress;
 use hyper::{Method, Request, StatusCode, body::Incoming, header};
+use runtime::http::{self, Answer, Bodies, Limits};
 use sandbox::readable;
 use serde_json::json;
-use shared::{
-    address::EmailAddress,
-    http::{self, Answer, Bodies, Limits},
-};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{print, stage::Stage};
+use super::{print, world::Demo};
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// The page runs its own script and style and shows a mail in a frame without any rights; nothing else.
+/// The page may run its own script and style, and show a mail in a frame without permissions;
+/// nothing else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Serves until Ctrl-C or SIGTERM.
-pub(super) async fn serve(stage: &Stage, port: u16) -> anyhow::Result<ExitCode> {
-    let listener =
-        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.with_context(|| format!("port {port} on 127.0.0.1 cannot be used"))?;
-    // Before anybody can know that we are here.
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    print(&format!("Open http://{} in a browser, ask for a code, and watch it arrive. Ctrl-C ends.", listener.local_addr()?));
+pub(super) async fn serve(demo: &Demo, port: u16) -> anyhow::Result<ExitCode> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .await
+        .with_context(|| format!("cannot use port {port} on 127.0.0.1"))?;
+    // Before anybody can know the address.
+    let (mut interrupt, mut terminate) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    print(&format!(
+        "Open http://{} in a browser, request a code, and watch it arrive. Press Ctrl-C to stop.",
+        listener.local_addr()?
+    ));
     let stop = CancellationToken::new();
     let (asks, mut asked) = tokio::sync::mpsc::channel::<Ask>(16);
     let asks = Arc::new(asks);
     let limits = Limits { connections: 64, drain: Duration::from_secs(1) };
-    let serving = http::serve(listener, limits, stop.clone(), Arc::new(|_| {}), move |request| route(Arc::clone(&asks), request));
+    let serving = http::serve(listener, limits, stop.clone(), Arc::new(|_| {}), move |request| {
+        route(Arc::clone(&asks), request)
+    });
     let answering = async {
         while let Some(Ask { what, answer }) = asked.recv().await {
-            // A browser that is gone needs no answer.
+            // A browser that hung up needs no answer.
             drop(answer.send(match what {
-                What::Code(email) => log_in(stage, &email).await,
-                What::Inbox => inbox(stage),
+                What::Code(email) => log_in(demo, &email).await,
+                What::Inbox => inbox(demo),
             }));
         }
     };
@@ -55,16 +61,16 @@ pub(super) async fn serve(stage: &Stage, port: u16) -> anyhow::Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// One request, on its way from a connection to the stage.
+/// One request, on its way from a connection to the demo.
 struct Ask {
     what: What,
     answer: tokio::sync::oneshot::Sender<Answer>,
 }
 
 enum What {
-    /// A code for this address.
+    /// Request a code for this address.
     Code(String),
-    /// What has arrived so far.
+    /// List the mails that have arrived.
     Inbox,
 }
 
@@ -73,7 +79,7 @@ async fn route(asks: Arc<tokio::sync::mpsc::Sender<Ask>>, request: Request<Incom
         (&Method::GET, "/") => file("text/html; charset=utf-8", PAGE),
         (&Method::GET, "/page.css") => file("text/css; charset=utf-8", STYLE),
         (&Method::GET, "/page.js") => file("text/javascript; charset=utf-8", SCRIPT),
-        (&Method::GET, "/inbox") => on_stage(&asks, What::Inbox).await,
+        (&Method::GET, "/inbox") => on_demo(&asks, What::Inbox).await,
         (&Method::POST, "/ask") => ask(&asks, request).await,
         _ => http::problem(StatusCode::NOT_FOUND, "not_found", "There is nothing at this address."),
     }
@@ -81,41 +87,63 @@ async fn route(asks: Arc<tokio::sync::mpsc::Sender<Ask>>, request: Request<Incom
 
 fn file(kind: &'static str, text: &'static str) -> Answer {
     let mut answer = http::answer(StatusCode::OK, kind, text);
-    answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, header::HeaderValue::from_static(POLICY));
+    answer
+        .headers_mut()
+        .insert(header::CONTENT_SECURITY_POLICY, header::HeaderValue::from_static(POLICY));
     answer
 }
 
 async fn ask(asks: &tokio::sync::mpsc::Sender<Ask>, request: Request<Incoming>) -> Answer {
     let (head, body) = request.into_parts();
     let Ok(body) = Bodies::new(1024, 1).read(&head, body).await else {
-        return http::problem(StatusCode::BAD_REQUEST, "unreadable", "The request could not be read.");
+        return http::problem(
+            StatusCode::BAD_REQUEST,
+            "unreadable",
+            "The request could not be read.",
+        );
     };
-    let email = serde_json::from_slice::<serde_json::Value>(&body).ok().and_then(|value| value.get("email")?.as_str().map(str::to_owned));
+    let email = serde_json::from_slice::<serde_json::Value>(&body)
+        .ok()
+        .and_then(|value| value.get("email")?.as_str().map(str::to_owned));
     let Some(email) = email.filter(|email| EmailAddress::parse(email).is_ok()) else {
-        return http::problem(StatusCode::BAD_REQUEST, "no_address", "That is not an address mail can be sent to.");
+        return http::problem(
+            StatusCode::BAD_REQUEST,
+            "no_address",
+            "That is not an address mail can be sent to.",
+        );
     };
-    on_stage(asks, What::Code(email)).await
+    on_demo(asks, What::Code(email)).await
 }
 
-async fn on_stage(asks: &tokio::sync::mpsc::Sender<Ask>, what: What) -> Answer {
+async fn on_demo(asks: &tokio::sync::mpsc::Sender<Ask>, what: What) -> Answer {
     let (answer, answered) = tokio::sync::oneshot::channel();
-    let stopped = || http::problem(StatusCode::SERVICE_UNAVAILABLE, "stopping", "The demo is stopping.");
+    let stopped =
+        || http::problem(StatusCode::SERVICE_UNAVAILABLE, "stopping", "The demo is stopping.");
     if asks.send(Ask { what, answer }).await.is_err() {
         return stopped();
     }
     answered.await.unwrap_or_else(|_| stopped())
 }
 
-fn inbox(stage: &Stage) -> Answer {
-    let mails = stage.inbox.mails();
-    let shown = mails.iter().filter_map(|mail| readable::read(&mail.raw).map(|readable| json!({ "to": mail.to, "mail": readable })));
-    http::json(StatusCode::OK, &json!({ "login_url": stage.login_url, "mails": shown.collect::<Vec<_>>() }))
+fn inbox(demo: &Demo) -> Answer {
+    let mails = demo.inbox.mails();
+    let shown = mails.iter().filter_map(|mail| {
+        readable::read(&mail.raw).map(|readable| json!({ "to": mail.to, "mail": readable }))
+    });
+    http::json(
+        StatusCode::OK,
+        &json!({ "login_url": demo.login_url, "mails": shown.collect::<Vec<_>>() }),
+    )
 }
 
-async fn log_in(stage: &Stage, email: &str) -> Answer {
-    match stage.log_in(email).await {
+async fn log_in(demo: &Demo, email: &str) -> Answer {
+    match demo.log_in(email).await {
         Ok(login) => {
-            let stages: Vec<_> = login.stages().into_iter().map(|(name, ms)| json!({ "name": name, "ms": ms })).collect();
+            let stages: Vec<_> = login
+                .stages()
+                .into_iter()
+                .map(|(name, ms)| json!({ "name": name, "ms": ms }))
+                .collect();
             http::json(StatusCode::OK, &json!({ "stages": stages }))
         }
         Err(error) => http::problem(StatusCode::BAD_GATEWAY, "failed", &error.to_string()),

@@ -1,38 +1,40 @@
-//! `authpost doctor`: is everything as it must be? One line a fact, and what to do where it is not.
+//! `authpost doctor`: checks the configuration and everything it depends on. Prints one line for
+//! each fact, with advice where something must be fixed.
 //!
-//! Takes the options of `authpost serve`, or of one role alone, and changes nothing that counts: no event is stored, no mail is
-//! sent unless one is asked for. What is missing of the data folder or the queues is made, as the service would.
+//! Takes the options of `authpost serve`, or of one role alone. Stores no event, and sends no mail
+//! unless asked to. Creates a missing data directory and missing queues, as a service would.
 
-mod finding;
-mod outside;
+mod metrics;
+mod relay;
+mod request;
 mod role;
-mod stores;
+mod traces;
+mod webhook;
+mod workos;
 
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Args;
-use shared::{address::EmailAddress, clock::SystemClock, telemetry::LogFormat};
+use domain::address::EmailAddress;
+use runtime::{clock::SystemClock, telemetry::LogFormat};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use self::{finding::Finding, role::Settings};
-use super::{block_on, print, start_logging, wrong_use};
+use super::{block_on, print, start_logging, usage_error};
 use crate::{
-    config::{
-        args::ServeArgs,
-        settings::{Engine, Process},
-    },
-    service,
-    wiring::Surroundings,
+    config::{args::ServeArgs, settings::Settings},
+    deps::Deps,
+    engines::{self, Access},
+    finding::Finding,
 };
 
-/// `authpost doctor`
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
-    /// The webhook's public address, as WorkOS knows it: a signed probe is posted there, recognised and ignored
+    /// Public URL of the webhook, as WorkOS knows it: post a signed probe there, which is
+    /// recognized and ignored
     #[arg(long, value_name = "URL")]
     webhook_url: Option<Url>,
-    /// Send a mail with a code that opens nothing to this address
+    /// Send a test mail, with a code that is not valid anywhere, to this address
     #[arg(long, value_name = "ADDRESS")]
     mail_to: Option<String>,
     #[command(flatten)]
@@ -43,66 +45,66 @@ pub(super) fn doctor(args: DoctorArgs) -> ExitCode {
     let DoctorArgs { webhook_url, mail_to, serve } = args;
     let mail_to = match mail_to.map(|text| EmailAddress::parse(&text)).transpose() {
         Ok(address) => address,
-        Err(why) => return wrong_use(&format_args!("--mail-to is not an address: {why}")),
+        Err(why) => return usage_error(&format_args!("--mail-to is not an address: {why}")),
     };
-    // Of the log only what is worse than expected: the findings are the output.
-    let levels = if serve.process.log_levels == "info" { "warn".to_owned() } else { serve.process.log_levels.clone() };
+    // The findings are the output; of the log only warnings matter.
+    let levels = if serve.process.log_levels == "info" {
+        "warn".to_owned()
+    } else {
+        serve.process.log_levels.clone()
+    };
     if let Err(why) = start_logging(LogFormat::Text, &levels) {
-        return wrong_use(&why);
+        return usage_error(&why);
     }
-    let api = serve.workos.workos_api_url.clone();
-    let settings = match Settings::read(serve) {
+    let api_url = serve.workos.workos_api_url.clone();
+    let settings = match role::read(serve) {
         Ok(settings) => settings,
         Err(problems) => {
-            print(&Finding::wrong("configuration", problems.to_string(), "mend it; nothing else was looked at").line());
+            let advice = "fix it; nothing else was checked";
+            print(&Finding::wrong("configuration", problems.to_string(), advice).line());
             return ExitCode::FAILURE;
         }
     };
-    block_on(async move { examine(settings, &api, webhook_url, mail_to).await })
+    block_on(examine(settings, api_url, webhook_url, mail_to))
 }
 
-async fn examine(settings: Settings, api: &str, webhook_url: Option<Url>, mail_to: Option<EmailAddress>) -> anyhow::Result<ExitCode> {
-    let around = service::surroundings(Arc::new(SystemClock), CancellationToken::new())?;
+async fn examine(
+    settings: Settings,
+    api_url: String,
+    webhook_url: Option<Url>,
+    mail_to: Option<EmailAddress>,
+) -> anyhow::Result<ExitCode> {
+    let trust = &settings.process.trust;
+    let deps = Deps::new(Arc::new(SystemClock), trust.clone(), CancellationToken::new())?;
     let mut sound = true;
-    let mut tell = |findings: Vec<Finding>| {
+    let mut report = |findings: Vec<Finding>| {
         findings.iter().for_each(|finding| print(&finding.line()));
         sound &= !findings.iter().any(Finding::is_wrong);
     };
-    tell(vec![Finding::good("configuration", settings.whose())]);
-    let Settings { front, back, engine, process } = settings;
-    tell(stores(&engine, &process, &around).await?);
-    if let Some(worker) = &back {
-        tell(outside::workos(worker, &process, &around).await?);
-        tell(outside::relay(worker, &process, &around, mail_to).await?);
+    report(vec![Finding::good("configuration", role::fact(&settings))]);
+    report(match engines::open(&settings.engine, Access::Operator, &deps) {
+        Ok(engine) => engine.examine().await,
+        Err(error) => vec![engines::examine_unopened(&error)],
+    });
+    if let Some(worker) = settings.roles.worker() {
+        report(workos::examine(&worker.api, &deps).await?);
+        report(relay::examine(worker, &deps, mail_to).await?);
     } else {
-        tell(outside::clock(api, &process).await);
-        let not_here = |subject| Finding::note(subject, "not looked at", "run this where a worker's settings are, too");
-        tell(vec![not_here("API key"), not_here("relay")]);
+        report(workos::examine_clock(&api_url, trust).await);
+        let elsewhere = |subject| {
+            Finding::note(subject, "not checked", "run this with the settings of a worker, too")
+        };
+        report(vec![elsewhere("API key"), elsewhere("relay")]);
     }
-    if let Some(collector) = &process.traces {
-        tell(outside::collector(collector, &process).await?);
+    if let Some(collector) = &settings.process.traces {
+        report(vec![traces::examine(collector, trust).await?]);
     }
-    match (&front, webhook_url) {
-        (Some(front), Some(url)) => tell(outside::webhook(&front.keys, &process, &url).await?),
-        (None, Some(_)) => {
-            let advice = "run this where a front's settings are";
-            tell(vec![Finding::wrong("webhook", "there is no secret here to sign a probe with", advice)]);
-        }
-        (_, None) => {}
+    if let Some(url) = webhook_url {
+        let keys = settings.roles.ingress().map(|ingress| &ingress.keys);
+        report(vec![webhook::examine(keys, &url, trust).await?]);
     }
-    if front.is_some() {
-        tell(outside::service(&process).await);
+    if settings.roles.ingress().is_some() {
+        report(vec![metrics::examine(settings.process.admin_listen, trust).await]);
     }
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-async fn stores(engine: &Engine, process: &Process, around: &Surroundings) -> anyhow::Result<Vec<Finding>> {
-    match engine {
-        Engine::Embedded(embedded) => Ok(stores::embedded(embedded).await),
-        Engine::Distributed(distributed) => {
-            let mut findings = stores::broker(distributed, process.extra_ca.as_deref(), around).await?;
-            findings.extend(stores::redis(distributed, process.extra_ca.as_deref()).await?);
-            Ok(findings)
-        }
-    }
 }

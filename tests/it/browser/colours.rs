@@ -16,8 +16,14 @@ const STYLES: [(&str, &str, &[Pair]); 3] = [
     ),
 ];
 
-const OURS: &[Pair] =
-    &[("ink", "paper"), ("ink", "card"), ("quiet", "paper"), ("quiet", "card"), ("accent", "card"), ("on-accent", "accent")];
+const OURS: &[Pair] = &[
+    ("ink", "paper"),
+    ("ink", "card"),
+    ("quiet", "paper"),
+    ("quiet", "card"),
+    ("accent", "card"),
+    ("on-accent", "accent"),
+];
 
 /// What a normal text needs.
 const LEAST: f64 = 4.5;
@@ -30,7 +36,11 @@ fn colours(rule: &str) -> HashMap<&str, &str> {
 
 fn luminance(colour: &str) -> f64 {
     let digits = colour.trim().trim_start_matches('#');
-    let long: String = if digits.len() == 3 { digits.chars().flat_map(|digit| [digit, digit]).collect() } else { digits.to_owned() };
+    let long: String = if digits.len() == 3 {
+        digits.chars().flat_map(|digit| [digit, digit]).collect()
+    } else {
+        digits.to_owned()
+    };
     let part = |at: usize| {
         let value = f64::from(u8::from_str_radix(&long[at..at + 2], 16).expect("a colour")) / 255.0;
         if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
@@ -47,7 +57,9 @@ fn contrast(one: &str, other: &str) -> f64 {
 fn can_be_told_from_their_ground() {
     assert!((contrast("#000", "#ffffff") - 21.0).abs() < 0.01);
     for (page, style, pairs) in STYLES {
-        for (scheme, rule) in style.split(":root").skip(1).zip(["light", "dark"]).map(|(rule, scheme)| (scheme, rule)) {
+        for (scheme, rule) in
+            style.split(":root").skip(1).zip(["light", "dark"]).map(|(rule, scheme)| (scheme, rule))
+        {
             let colours = colours(rule);
             for (text, ground) in pairs {
                 let ratio = contrast(colours[text], colours[ground]);

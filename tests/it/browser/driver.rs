@@ -1,4 +1,5 @@
-//! A headless Chromium under `chromedriver`, in a process group of its own that goes when its test does.
+//! A headless Chromium under `chromedriver`, in a process group of its own that goes when its test
+//! does.
 
 use std::{
     os::unix::process::CommandExt as _,
@@ -28,19 +29,20 @@ struct Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // Gone already if the test was well; the browser's own processes otherwise stay without their driver.
+        // Gone already if the test was well; the browser's own processes otherwise stay without
+        // their driver.
         killpg(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGKILL).unwrap_or_default();
         drop(self.child.wait());
     }
 }
 
-/// One browser window.
+/// One window of a real browser.
 pub struct Browser {
     pub client: Client,
     _driver: Driver,
 }
 
-/// How the window is.
+/// The size and settings of the window.
 #[derive(Clone, Copy)]
 pub struct Window {
     pub width: u32,
@@ -53,7 +55,8 @@ impl Browser {
         let listener = lasting_listener().await;
         let port = listener.local_addr().expect("an address").port();
         drop(listener);
-        let folder = tempfile::Builder::new().prefix("authpost-browser-").tempdir().expect("a folder");
+        let folder =
+            tempfile::Builder::new().prefix("authpost-browser-").tempdir().expect("a folder");
         let child = Command::new("chromedriver")
             .args([format!("--port={port}"), "--silent".to_owned()])
             .env("TMPDIR", folder.path())
@@ -81,14 +84,25 @@ impl Browser {
     }
 
     async fn devtools(&self, command: &str, parameters: Value) {
-        let post = Post { path: "goog/cdp/execute", body: json!({ "cmd": command, "params": parameters }) };
+        let post = Post {
+            path: "goog/cdp/execute",
+            body: json!({ "cmd": command, "params": parameters }),
+        };
         self.client.issue_cmd(post).await.expect(command);
     }
 
     /// What the page's console complains about.
     pub async fn complaints(&self) -> Vec<String> {
-        let log = self.client.issue_cmd(Post { path: "se/log", body: json!({ "type": "browser" }) }).await.expect("a log");
-        let lines = log.as_array().expect("lines").iter().map(|line| line["message"].as_str().expect("text").to_owned());
+        let log = self
+            .client
+            .issue_cmd(Post { path: "se/log", body: json!({ "type": "browser" }) })
+            .await
+            .expect("a log");
+        let lines = log
+            .as_array()
+            .expect("lines")
+            .iter()
+            .map(|line| line["message"].as_str().expect("text").to_owned());
         // That a request was refused is what some tests are about.
         lines.filter(|line| !line.contains("Failed to load resource")).collect()
     }
@@ -110,7 +124,11 @@ impl Browser {
             .await;
         };
         let patience = std::time::Duration::from_secs(20);
-        assert!(tokio::time::timeout(patience, looking).await.is_ok(), "not \"{text}\" but {:?}", seen.lock());
+        assert!(
+            tokio::time::timeout(patience, looking).await.is_ok(),
+            "not \"{text}\" but {:?}",
+            seen.lock()
+        );
     }
 
     /// Types into whatever has the focus.
@@ -120,7 +138,11 @@ impl Browser {
 
     /// The id of what has the focus.
     pub async fn focus(&self) -> String {
-        self.script("return document.activeElement.id").await.as_str().unwrap_or_default().to_owned()
+        self.script("return document.activeElement.id")
+            .await
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     pub async fn script(&self, script: &str) -> Value {
@@ -133,11 +155,16 @@ impl Browser {
         assert_eq!(fits, json!(true), "the page is wider than its window");
     }
 
-    /// Keeps what is seen, for whoever wonders why a test failed; and with `AUTHPOST_PICTURES=docs` for the README.
+    /// Keeps what is seen, for whoever wonders why a test failed; and with `AUTHPOST_PICTURES=docs`
+    /// for the README.
     pub async fn keep_picture(&self, name: &str) {
         let folder = pictures();
         std::fs::create_dir_all(&folder).expect("a folder");
-        std::fs::write(folder.join(format!("{name}.png")), self.client.screenshot().await.expect("a picture")).expect("written");
+        std::fs::write(
+            folder.join(format!("{name}.png")),
+            self.client.screenshot().await.expect("a picture"),
+        )
+        .expect("written");
     }
 
     pub async fn close(self) {
@@ -146,8 +173,10 @@ impl Browser {
 }
 
 fn pictures() -> PathBuf {
-    std::env::var_os("AUTHPOST_PICTURES")
-        .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a folder").join("pictures"), PathBuf::from)
+    std::env::var_os("AUTHPOST_PICTURES").map_or_else(
+        || Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a folder").join("pictures"),
+        PathBuf::from,
+    )
 }
 
 fn capabilities(window: Window) -> serde_json::Map<String, Value> {
@@ -178,7 +207,11 @@ struct Post {
 }
 
 impl WebDriverCompatibleCommand for Post {
-    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+    fn endpoint(
+        &self,
+        base: &url::Url,
+        session: Option<&str>,
+    ) -> Result<url::Url, url::ParseError> {
         base.join(&format!("session/{}/{}", session.unwrap_or_default(), self.path))
     }
 

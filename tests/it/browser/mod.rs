@@ -1,4 +1,5 @@
-//! The login page in a real browser: by keyboard alone, in light and dark, at 320 pixels, for each way it ends.
+//! The login page in a real browser: by keyboard alone, in light and dark, at 320 pixels, for each
+//! way it ends.
 
 mod colours;
 mod driver;
@@ -20,7 +21,10 @@ const PHONE: Window = Window { width: 320, height: 568, dark: true };
 
 async fn app() -> App {
     let app = Setup::embedded().sign_in(|sign_in| sign_in.page = true).start().await;
-    app.workos.post_webhooks_to(&app.webhook_url(), secrecy::SecretString::from(crate::harness::app::SECRET.to_owned()));
+    app.workos.post_webhooks_to(
+        &app.webhook_url(),
+        secrecy::SecretString::from(crate::harness::app::SECRET.to_owned()),
+    );
     app
 }
 
@@ -31,7 +35,12 @@ fn login_page(app: &App) -> String {
 /// From "Log in" to the page that wants the code.
 async fn ask_for_a_code(browser: &Browser, login: &str, picture: &str) {
     browser.client.goto(login).await.expect("the page");
-    let button = browser.client.wait().for_element(Locator::Css("#log-in:not([hidden])")).await.expect("a button");
+    let button = browser
+        .client
+        .wait()
+        .for_element(Locator::Css("#log-in:not([hidden])"))
+        .await
+        .expect("a button");
     assert_eq!(button.text().await.expect("text"), "Log in");
     browser.assert_fits().await;
     browser.type_keys(&char::from(Key::Tab).to_string()).await;
@@ -57,8 +66,16 @@ async fn assert_told_well(browser: &Browser, title: &str) {
     browser.assert_fits().await;
     assert_eq!(browser.client.title().await.expect("a title"), title);
     assert_eq!(browser.focus().await, "title", "a screen reader hears the heading first");
-    assert_eq!(browser.script("return location.search").await, json!(""), "the code is not left in the address");
-    assert_eq!(browser.script("return document.cookie").await, json!(""), "no script can read a cookie");
+    assert_eq!(
+        browser.script("return location.search").await,
+        json!(""),
+        "the code is not left in the address"
+    );
+    assert_eq!(
+        browser.script("return document.cookie").await,
+        json!(""),
+        "no script can read a cookie"
+    );
     let complaints = browser.complaints().await;
     assert!(complaints.is_empty(), "{complaints:?}");
 }
@@ -77,7 +94,12 @@ async fn somebody_signs_in_and_out() {
     assert_eq!(browser.script(session).await, json!(200));
     browser.type_keys(&char::from(Key::Tab).to_string()).await;
     browser.type_keys(&char::from(Key::Enter).to_string()).await;
-    browser.client.wait().for_element(Locator::Css("#log-in:not([hidden])")).await.expect("the first page again");
+    browser
+        .client
+        .wait()
+        .for_element(Locator::Css("#log-in:not([hidden])"))
+        .await
+        .expect("the first page again");
     assert_eq!(browser.script(session).await, json!(401));
     browser.close().await;
     app.finish().await;
@@ -96,7 +118,12 @@ async fn a_deactivated_member_is_told_so() {
     let button = browser.client.find(Locator::Css("#actions button")).await.expect("a way on");
     assert_eq!(button.text().await.expect("text"), "Use another address");
     button.click().await.expect("clicked");
-    browser.client.wait().for_element(Locator::Css("#log-in:not([hidden])")).await.expect("the first page again");
+    browser
+        .client
+        .wait()
+        .for_element(Locator::Css("#log-in:not([hidden])"))
+        .await
+        .expect("the first page again");
     browser.close().await;
     app.finish().await;
 }
@@ -112,7 +139,14 @@ async fn who_takes_too_long_may_begin_again() {
     app.advance(550);
     browser.client.back().await.expect("the page before");
     browser.heading("Sign in").await;
-    browser.client.find(Locator::Css("#email")).await.expect("a field").click().await.expect("clicked");
+    browser
+        .client
+        .find(Locator::Css("#email"))
+        .await
+        .expect("a field")
+        .click()
+        .await
+        .expect("clicked");
     browser.script("document.getElementById('email').value = ''").await;
     browser.type_keys(&format!("{ALICE}{}", char::from(Key::Enter))).await;
     browser.heading("Enter your code").await;
@@ -120,8 +154,20 @@ async fn who_takes_too_long_may_begin_again() {
     type_the_code(&browser, &app, 2).await;
     assert_told_well(&browser, "That took too long").await;
     browser.keep_picture("expired-3").await;
-    browser.client.find(Locator::Css("#actions button")).await.expect("a way on").click().await.expect("clicked");
-    browser.client.wait().for_element(Locator::Css("#log-in:not([hidden])")).await.expect("the first page again");
+    browser
+        .client
+        .find(Locator::Css("#actions button"))
+        .await
+        .expect("a way on")
+        .click()
+        .await
+        .expect("clicked");
+    browser
+        .client
+        .wait()
+        .for_element(Locator::Css("#log-in:not([hidden])"))
+        .await
+        .expect("the first page again");
     browser.close().await;
     app.finish().await;
 }
@@ -133,25 +179,52 @@ async fn the_demo_shows_the_whole_way() {
     let demo = Demo::start(folder.path());
     let browser = Browser::open(Window { width: 1000, height: 960, dark: false }).await;
     browser.client.goto(&demo.page).await.expect("the page");
-    let link = browser.client.wait().for_element(Locator::Css("#walk[href^=http]")).await.expect("a link to the login page");
+    let link = browser
+        .client
+        .wait()
+        .for_element(Locator::Css("#walk[href^=http]"))
+        .await
+        .expect("a link to the login page");
     let login = link.attr("href").await.expect("asked").expect("an address");
     ask_for_a_code(&browser, &login, "demo").await;
-    // The inbox is in another tab.
-    let first = browser.client.window().await.expect("a tab");
-    let second = browser.client.new_window(true).await.expect("a tab").handle;
-    browser.client.switch_to_window(second).await.expect("the other tab");
-    browser.client.goto(&demo.page).await.expect("the page");
-    browser.client.wait().for_element(Locator::Css("#mail:not([hidden])")).await.expect("a mail");
-    let mail = browser.script("return document.getElementById('text').textContent").await;
-    let code =
-        mail.as_str().expect("text").lines().map(str::trim).find(|line| line.len() == 6 && line.bytes().all(|byte| byte.is_ascii_digit()));
-    browser.client.find(Locator::Css("#ask button")).await.expect("a button").click().await.expect("clicked");
-    browser.client.wait().for_element(Locator::Css("#journey:not([hidden])")).await.expect("what happened");
-    browser.keep_picture("demo").await;
-    browser.client.switch_to_window(first).await.expect("the first tab");
-    browser.type_keys(&format!("{}{}", code.expect("a code"), char::from(Key::Enter))).await;
+    let code = code_in_the_inbox(&browser, &demo.page).await;
+    browser.type_keys(&format!("{}{}", code, char::from(Key::Enter))).await;
     assert_told_well(&browser, "Signed in").await;
     browser.close().await;
     demo.stop();
-    assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 0, "the demo left something behind");
+    let left = std::fs::read_dir(folder.path()).expect("readable").count();
+    assert_eq!(left, 0, "the demo left something behind");
+}
+
+/// Reads the code on the demo's page, in another tab.
+async fn code_in_the_inbox(browser: &Browser, page: &str) -> String {
+    let first = browser.client.window().await.expect("a tab");
+    let second = browser.client.new_window(true).await.expect("a tab").handle;
+    browser.client.switch_to_window(second).await.expect("the other tab");
+    browser.client.goto(page).await.expect("the page");
+    browser.client.wait().for_element(Locator::Css("#mail:not([hidden])")).await.expect("a mail");
+    let mail = browser.script("return document.getElementById('text').textContent").await;
+    let code = mail
+        .as_str()
+        .expect("text")
+        .lines()
+        .map(str::trim)
+        .find(|line| line.len() == 6 && line.bytes().all(|byte| byte.is_ascii_digit()));
+    browser
+        .client
+        .find(Locator::Css("#ask button"))
+        .await
+        .expect("a button")
+        .click()
+        .await
+        .expect("clicked");
+    browser
+        .client
+        .wait()
+        .for_element(Locator::Css("#journey:not([hidden])"))
+        .await
+        .expect("what happened");
+    browser.keep_picture("demo").await;
+    browser.client.switch_to_window(first).await.expect("the first tab");
+    code.expect("a code").to_owned()
 }

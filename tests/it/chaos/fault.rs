@@ -31,14 +31,14 @@ pub enum Way {
     Workos,
 }
 
-/// Which program.
+/// The program that the fault is applied to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     Ingress,
     Worker,
 }
 
-/// How it ends.
+/// The way the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Death {
     Kill,
@@ -50,8 +50,17 @@ impl Fault {
     pub fn draw(chance: &mut Rng) -> (Self, Duration) {
         let fault = match chance.u8(0..12) {
             0 | 1 => Self::Service("kill rabbitmq", "start rabbitmq"),
-            2 => chance.choice([("freeze rabbitmq", "thaw rabbitmq"), ("block rabbitmq", "unblock rabbitmq")]).map(service).expect("some"),
-            3 => chance.choice([("kill redis", "start redis"), ("freeze redis", "thaw redis")]).map(service).expect("some"),
+            2 => chance
+                .choice([
+                    ("freeze rabbitmq", "thaw rabbitmq"),
+                    ("block rabbitmq", "unblock rabbitmq"),
+                ])
+                .map(service)
+                .expect("some"),
+            3 => chance
+                .choice([("kill redis", "start redis"), ("freeze redis", "thaw redis")])
+                .map(service)
+                .expect("some"),
             4 => Self::Replica,
             5..=7 => Self::Network(way(chance), network(chance)),
             8 | 9 => Self::Process(Role::Worker, death(chance)),
@@ -67,11 +76,20 @@ impl Fault {
     }
 
     pub fn is_the_brokers(&self) -> bool {
-        matches!(self, Self::Service("kill rabbitmq" | "freeze rabbitmq" | "block rabbitmq", _) | Self::Network(Way::Broker, _))
+        matches!(
+            self,
+            Self::Service("kill rabbitmq" | "freeze rabbitmq" | "block rabbitmq", _)
+                | Self::Network(Way::Broker, _)
+        )
     }
 
     pub fn is_redis_s(&self) -> bool {
-        matches!(self, Self::Service("kill redis" | "freeze redis", _) | Self::Replica | Self::Network(Way::Redis, _))
+        matches!(
+            self,
+            Self::Service("kill redis" | "freeze redis", _)
+                | Self::Replica
+                | Self::Network(Way::Redis, _)
+        )
     }
 }
 

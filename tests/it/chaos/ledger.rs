@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use shared::queue::rabbitmq::Names;
+use engine::rabbitmq::Names;
 
 use super::stage::Stage;
 use crate::harness::{
@@ -14,8 +14,8 @@ use crate::harness::{
     queues::{ready_in, waiting_queues},
 };
 
-/// `accepted = sent + expired + dead + waiting`, with duplicates beside it: they are events that somebody posted, or the
-/// broker handed out, twice.
+/// `accepted = sent + expired + dead + waiting`, with duplicates beside it: they are events that
+/// somebody posted, or the broker handed out, twice.
 #[derive(Debug, Default)]
 pub struct Ledger {
     accepted: usize,
@@ -41,13 +41,26 @@ impl Ledger {
         eventually("nothing waits", async || idle().await.then_some(())).await;
         let log = std::fs::read_to_string(stage.world.log()).expect("a log");
         let notes = Notes::read(&log);
-        let mut ledger = Self { accepted: asked.made.len(), panics: log.matches("panicked").count(), ..Self::default() };
+        let mut ledger = Self {
+            accepted: asked.made.len(),
+            panics: log.matches("panicked").count(),
+            ..Self::default()
+        };
         ledger.waiting = ready_in(url, waiting_queues(&stage.prefix)).await;
-        ledger.dead_letters = usize::try_from(ready_in(url, [Names::new(&stage.prefix, 1).dead()]).await).expect("few");
+        ledger.dead_letters =
+            usize::try_from(ready_in(url, [Names::new(&stage.prefix, 1).dead()]).await)
+                .expect("few");
         let mut copies: BTreeMap<String, u64> = BTreeMap::new();
-        stage.world.inbox.mails().into_iter().for_each(|mail| *copies.entry(mail.to).or_default() += 1);
+        stage
+            .world
+            .inbox
+            .mails()
+            .into_iter()
+            .for_each(|mail| *copies.entry(mail.to).or_default() += 1);
         for made in &asked.made {
-            let ended = |outcome: &str| notes.endings.get(&made.event_id).is_some_and(|endings| endings.contains(outcome));
+            let ended = |outcome: &str| {
+                notes.endings.get(&made.event_id).is_some_and(|endings| endings.contains(outcome))
+            };
             ledger.duplicates += usize::from(ended("duplicate"));
             match copies.get(&made.email) {
                 Some(count) => {
@@ -69,20 +82,40 @@ impl Ledger {
 
     pub fn balances(&self) -> bool {
         let total = self.sent + self.expired + self.dead;
-        self.lost.is_empty() && self.unexplained.is_empty() && self.waiting == 0 && self.panics == 0 && self.accepted == total
+        self.lost.is_empty()
+            && self.unexplained.is_empty()
+            && self.waiting == 0
+            && self.panics == 0
+            && self.accepted == total
     }
 }
 
 impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { accepted, sent, expired, dead, lost, waiting, duplicates, extra, unexplained, dead_letters, panics } = self;
+        let Self {
+            accepted,
+            sent,
+            expired,
+            dead,
+            lost,
+            waiting,
+            duplicates,
+            extra,
+            unexplained,
+            dead_letters,
+            panics,
+        } = self;
         write!(
             f,
             "accepted {accepted} = sent {sent} + expired {expired} + dead {dead} + waiting {waiting}, lost {}; {duplicates} seen as duplicates, {extra} second mails ({} unexplained), {dead_letters} dead letters, {panics} panics",
             lost.len(),
             unexplained.len()
         )?;
-        if lost.is_empty() && unexplained.is_empty() { Ok(()) } else { write!(f, "; lost {lost:?}, unexplained {unexplained:?}") }
+        if lost.is_empty() && unexplained.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "; lost {lost:?}, unexplained {unexplained:?}")
+        }
     }
 }
 
@@ -97,7 +130,9 @@ impl Notes {
     fn read(log: &str) -> Self {
         let mut notes = Self::default();
         // A process that was killed may have left half a line.
-        for line in log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+        for line in
+            log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        {
             let Some(event_id) = line["event_id"].as_str() else { continue };
             if let Some(outcome) = line["outcome"].as_str() {
                 notes.endings.entry(event_id.to_owned()).or_default().insert(outcome.to_owned());

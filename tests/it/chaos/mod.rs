@@ -1,5 +1,6 @@
-//! Faults drawn from one seed, for as many minutes as one likes: two fronts, two workers, a broker and a Redis of their own,
-//! faulty networks in between, and people who ask for codes all the time. In the end everybody is accounted for.
+//! Faults drawn from one seed, for as many minutes as one likes: two ingresses, two workers, a
+//! broker and a Redis of their own, faulty networks in between, and people who ask for codes all
+//! the time. In the end everybody is accounted for.
 //!
 //! `./scripts/chaos --seed N --minutes M`. The same seed draws the same faults in the same order.
 
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 use self::{fault::Fault, ledger::Ledger, stage::Stage};
 use crate::harness::figure;
 
-/// A broker that is back is published to and consumed from again within this.
+/// After an outage of the broker, publishing and consuming work again within this.
 const BROKER_BACK: Duration = Duration::from_secs(5);
 /// And a Redis within this.
 const REDIS_BACK: Duration = Duration::from_secs(2);
@@ -38,8 +39,16 @@ async fn random_faults() {
         let (fault, lasting) = Fault::draw(&mut chance);
         let at = begun.elapsed().as_secs();
         let recovery = stage.suffer(&fault, lasting).await;
-        figure(&format!("{at:>4} s  {fault:<34} for {:>4.1} s, well again after {:.2} s", lasting.as_secs_f64(), recovery.as_secs_f64()));
-        let limit = if fault.is_the_brokers() { Some(BROKER_BACK) } else { fault.is_redis_s().then_some(REDIS_BACK) };
+        figure(&format!(
+            "{at:>4} s  {fault:<34} for {:>4.1} s, well again after {:.2} s",
+            lasting.as_secs_f64(),
+            recovery.as_secs_f64()
+        ));
+        let limit = if fault.is_the_brokers() {
+            Some(BROKER_BACK)
+        } else {
+            fault.is_redis_s().then_some(REDIS_BACK)
+        };
         if limit.is_some_and(|limit| recovery > limit) {
             slow.push(format!("{fault}: {recovery:?}"));
         }

@@ -1,11 +1,17 @@
-//! The scene: fronts and workers as processes of their own, a network on every way, and the hand that breaks and mends.
+//! The setup: ingresses and workers as processes, a faulty network on every connection, and the
+//! injection of faults.
 
 use std::{sync::Arc, time::Duration};
 
+use domain::clock::Clock as _;
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
-use sandbox::{inbox::Misdeed, proxy::FaultProxy, proxy::Network, workos::Instead};
-use shared::clock::{Clock as _, SystemClock};
+use runtime::clock::SystemClock;
+use sandbox::{
+    inbox::Misbehavior,
+    proxy::{FaultProxy, Network},
+    workos::Instead,
+};
 use tokio::time::timeout;
 
 use super::fault::{Death, Fault, Role, Way};
@@ -22,20 +28,19 @@ use crate::{
     },
 };
 
-/// People a second.
 const RATE: u32 = 10;
 
 type Env = Vec<(&'static str, String)>;
 
-/// Everything there is.
+/// Every process and stand-in of the chaos test.
 pub struct Stage {
     pub world: World,
     pub services: Arc<Services>,
     pub prefix: String,
     networks: Networks,
     env: Env,
-    /// Two fronts, each behind a network, so that one that starts again is found where it was.
-    fronts: [(Option<Program>, FaultProxy); 2],
+    /// Two ingresses, each behind a network, so that one that starts again is found where it was.
+    ingresses: [(Option<Program>, FaultProxy); 2],
     workers: [Option<Program>; 2],
     turn: usize,
 }
@@ -43,24 +48,47 @@ pub struct Stage {
 impl Stage {
     /// Everything is there and well.
     pub async fn set() -> Self {
-        let (world, services) = (World::new().await, Arc::new(Services::victims(&["rabbitmq", "redis"])));
+        let (world, services) =
+            (World::new().await, Arc::new(Services::victims(&["rabbitmq", "redis"])));
         let prefix = fresh_prefix();
-        let urls = Urls { amqp: services.amqp_url().to_owned(), redis: services.redis_url().to_owned() };
-        let direct = Ways { workos: world.workos.url(), relay: world.inbox.address(), services: Some(urls) };
+        let urls =
+            Urls { amqp: services.amqp_url().to_owned(), redis: services.redis_url().to_owned() };
+        let direct =
+            Ways { workos: world.workos.url(), relay: world.inbox.address(), services: Some(urls) };
         let (networks, over) = Networks::over(&direct).await;
         let env = environment(&world, &over, &prefix);
-        let fronts = [front(&env, &world).await, front(&env, &world).await];
-        let workers = [Some(Program::start("worker", &env, &world.log()).await), Some(Program::start("worker", &env, &world.log()).await)];
-        Self { world, services, prefix, networks: networks.expect("faulty"), env, fronts, workers, turn: 0 }
+        let ingresses = [ingress(&env, &world).await, ingress(&env, &world).await];
+        let workers = [
+            Some(Program::start("worker", &env, &world.log()).await),
+            Some(Program::start("worker", &env, &world.log()).await),
+        ];
+        Self {
+            world,
+            services,
+            prefix,
+            networks: networks.expect("faulty"),
+            env,
+            ingresses,
+            workers,
+            turn: 0,
+        }
     }
 
-    /// People who ask, through both fronts in turn.
+    /// People who ask, through both ingresses in turn.
     pub fn load(&self) -> Load {
-        let urls = self.fronts.iter().map(|(_, network)| format!("http://{}/v1/workos_webhook/", network.address())).collect();
-        Load::start(Sender { workos: Arc::clone(&self.world.workos), urls, clock: Arc::new(SystemClock) }, RATE)
+        let urls = self
+            .ingresses
+            .iter()
+            .map(|(_, network)| format!("http://{}/v1/workos_webhook/", network.address()))
+            .collect();
+        Load::start(
+            Sender { workos: Arc::clone(&self.world.workos), urls, clock: Arc::new(SystemClock) },
+            RATE,
+        )
     }
 
-    /// Breaks, waits, mends; returns how long it took from then until somebody who asked afterwards had a mail.
+    /// Injects the fault, waits, ends it; returns how long it took from then until somebody who
+    /// asked afterwards had a mail.
     pub async fn suffer(&mut self, fault: &Fault, lasting: Duration) -> Duration {
         self.turn += 1;
         self.hurt(fault).await;
@@ -68,17 +96,32 @@ impl Stage {
         drop(timeout(lasting, std::future::pending::<()>()).await);
         self.heal(fault).await;
         let healed = SystemClock.now();
-        let mailed = eventually("somebody who asked after the fault has a mail", async || self.first_mail_since(healed)).await;
+        let mailed = eventually("somebody who asked after the fault has a mail", async || {
+            self.first_mail_since(healed)
+        })
+        .await;
         Duration::try_from(mailed.duration_since(healed)).unwrap_or_default()
     }
 
-    /// When the first mail arrived of somebody who asked after `since`: the address says when that was.
+    /// When the first mail arrived of somebody who asked after `since`: the address says when that
+    /// was.
     fn first_mail_since(&self, since: Timestamp) -> Option<Timestamp> {
         let asked_after = |address: &str| {
-            let id = address.split('@').next().and_then(|local| ulid::Ulid::from_string(&local.to_ascii_uppercase()).ok());
-            id.is_some_and(|id| i64::try_from(id.timestamp_ms()).is_ok_and(|ms| ms > since.as_millisecond()))
+            let id = address
+                .split('@')
+                .next()
+                .and_then(|local| ulid::Ulid::from_string(&local.to_ascii_uppercase()).ok());
+            id.is_some_and(|id| {
+                i64::try_from(id.timestamp_ms()).is_ok_and(|ms| ms > since.as_millisecond())
+            })
         };
-        self.world.inbox.mails().into_iter().filter(|mail| asked_after(&mail.to)).map(|mail| mail.at).min()
+        self.world
+            .inbox
+            .mails()
+            .into_iter()
+            .filter(|mail| asked_after(&mail.to))
+            .map(|mail| mail.at)
+            .min()
     }
 
     async fn hurt(&mut self, fault: &Fault) {
@@ -96,10 +139,14 @@ impl Stage {
                     Death::Term => program.stop().await,
                 }
             }
-            Fault::Relay(step, line) => (0..5).for_each(|_| self.world.inbox.order(*step, Misdeed::Say(line))),
+            Fault::Relay(step, line) => {
+                (0..5).for_each(|_| self.world.inbox.order(*step, Misbehavior::Say(line)));
+            }
             Fault::Workos(status) => {
                 let wish = vec![("retry-after", "1".to_owned())];
-                self.world.workos.answer_instead((0..5).map(|_| Instead::Answer(*status, wish.clone(), String::new())));
+                self.world.workos.answer_instead(
+                    (0..5).map(|_| Instead::Answer(*status, wish.clone(), String::new())),
+                );
             }
         }
     }
@@ -115,7 +162,7 @@ impl Stage {
             }
             Fault::Process(Role::Ingress, _) => {
                 let program = Program::start("ingress", &self.env, &self.world.log()).await;
-                self.fronts[self.turn % 2].1.lead_to(program.public.expect("a front"));
+                self.ingresses[self.turn % 2].1.lead_to(program.public.expect("an ingress"));
                 *self.program(Role::Ingress) = Some(program);
             }
             Fault::Relay(..) | Fault::Workos(_) => {}
@@ -124,7 +171,7 @@ impl Stage {
 
     fn program(&mut self, role: Role) -> &mut Option<Program> {
         match role {
-            Role::Ingress => &mut self.fronts[self.turn % 2].0,
+            Role::Ingress => &mut self.ingresses[self.turn % 2].0,
             Role::Worker => &mut self.workers[self.turn % 2],
         }
     }
@@ -154,9 +201,14 @@ impl Stage {
         in_hand
     }
 
-    /// Everybody goes home, cleanly.
+    /// Stops every program, and checks that each ended cleanly.
     pub async fn strike(self) {
-        for program in self.fronts.into_iter().filter_map(|(program, _)| program).chain(self.workers.into_iter().flatten()) {
+        for program in self
+            .ingresses
+            .into_iter()
+            .filter_map(|(program, _)| program)
+            .chain(self.workers.into_iter().flatten())
+        {
             program.stop().await;
         }
         delete_queues(self.services.amqp_url(), &self.prefix).await;
@@ -178,8 +230,9 @@ fn environment(world: &World, over: &Ways, prefix: &str) -> Env {
     env
 }
 
-async fn front(env: &Env, world: &World) -> (Option<Program>, FaultProxy) {
+async fn ingress(env: &Env, world: &World) -> (Option<Program>, FaultProxy) {
     let program = Program::start("ingress", env, &world.log()).await;
-    let network = FaultProxy::start(lasting_listener().await, program.public.expect("a front")).expect("starts");
+    let network = FaultProxy::start(lasting_listener().await, program.public.expect("an ingress"))
+        .expect("starts");
     (Some(program), network)
 }

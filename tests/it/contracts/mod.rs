@@ -1,5 +1,20 @@
-//! One suite for all queues, one for all dedupe stores: whatever stands behind a port must behave alike.
+//! One suite for each port with several adapters: whatever stands behind the port must behave
+//! alike.
 
-mod dedupe;
-mod once;
+mod claims;
+mod nonces;
 mod queue;
+
+use engine::redis::{RedisConfig, RedisConnection};
+use runtime::tls::Trust;
+use secrecy::SecretString;
+
+use crate::harness::services::Services;
+
+/// A connection to the Redis that all tests share.
+fn redis() -> RedisConnection {
+    let url = SecretString::from(Services::shared().redis_url().to_owned());
+    RedisConnection::new(
+        &RedisConfig::parse(&url, &Trust::load(None).expect("usable")).expect("a URL"),
+    )
+}

@@ -2,26 +2,26 @@
 
 use std::{path::Path, sync::Arc};
 
-use lapin::options::BasicPublishOptions;
-use sandbox::clock::ManualClock;
-use secrecy::SecretString;
-use shared::{
-    clock::{Clock as _, SystemClock},
+use domain::{
+    clock::Clock as _,
     event::QueuedEvent,
     fault::Reason,
-    metrics::Metrics,
-    queue::{
-        Consume, Delivery, FRESH_FOR, Inspect, Publish, Verdict,
-        embedded::EmbeddedQueue,
-        rabbitmq::{Broker, Names, RabbitConsumer, RabbitPublisher},
-    },
+    queue::{Consume, Delivery, FRESH_FOR, Inspect, Publish, Verdict},
     retry::Stage,
+};
+use engine::{
+    embedded::EmbeddedQueue,
+    rabbitmq::{Broker, BrokerConfig, Names, RabbitConsumer, RabbitPublisher},
     sqlite::Store,
 };
+use lapin::options::BasicPublishOptions;
+use runtime::{clock::SystemClock, metrics::Metrics};
+use sandbox::clock::ManualClock;
+use secrecy::SecretString;
 
 use crate::harness::{app, eventually, in_time, queues, services::Services};
 
-/// One queue under test.
+/// The queue under test, with its ports.
 struct Subject {
     publish: Arc<dyn Publish>,
     consume: Box<dyn Consume>,
@@ -51,13 +51,17 @@ impl Subject {
             Place::Folder(folder) => {
                 let queue = embedded(folder.path(), &clock, longest);
                 let consume = Box::new(queue.consumer(8));
-                Self { publish: Arc::new(queue.clone()), consume, inspect: Arc::new(queue), clock, place, longest }
+                let publish = Arc::new(queue.clone());
+                Self { publish, consume, inspect: Arc::new(queue), clock, place, longest }
             }
             Place::Prefix(prefix) => {
-                let publisher = Arc::new(RabbitPublisher::new(broker(prefix, longest), clock.clone()));
-                let consumer = RabbitConsumer::new(broker(prefix, longest), Arc::clone(&publisher), 8);
+                let publisher =
+                    Arc::new(RabbitPublisher::new(broker(prefix, longest), clock.clone()));
+                let consumer =
+                    RabbitConsumer::new(broker(prefix, longest), Arc::clone(&publisher), 8);
                 let inspect = Arc::new(consumer.inspector());
-                Self { publish: publisher, consume: Box::new(consumer), inspect, clock, place, longest }
+                let consume = Box::new(consumer);
+                Self { publish: publisher, consume, inspect, clock, place, longest }
             }
         }
     }
@@ -82,12 +86,14 @@ impl Subject {
 
     /// The embedded engine goes by its clock, the broker by its own.
     async fn let_it_become_late(&self) {
-        let beyond = jiff::SignedDuration::try_from(FRESH_FOR).expect("short") + jiff::SignedDuration::from_secs(1);
+        let beyond = jiff::SignedDuration::try_from(FRESH_FOR).expect("short")
+            + jiff::SignedDuration::from_secs(1);
         self.clock.advance(beyond);
         if let Place::Prefix(prefix) = &self.place {
             let names = Names::new(prefix, self.longest);
             eventually("the broker calls it late", async || {
-                (queues::ready_in(Services::shared().amqp_url(), [names.late()]).await == 1).then_some(())
+                (queues::ready_in(Services::shared().amqp_url(), [names.late()]).await == 1)
+                    .then_some(())
             })
             .await;
         }
@@ -107,7 +113,7 @@ fn embedded(folder: &Path, clock: &Arc<ManualClock>, longest: u64) -> EmbeddedQu
     let store = loop {
         match Store::open(folder) {
             Ok(store) => break store,
-            Err(shared::sqlite::OpenError::InUse { .. }) => std::thread::yield_now(),
+            Err(engine::sqlite::OpenError::InUse { .. }) => std::thread::yield_now(),
             Err(error) => panic!("{error}"),
         }
     };
@@ -115,10 +121,10 @@ fn embedded(folder: &Path, clock: &Arc<ManualClock>, longest: u64) -> EmbeddedQu
 }
 
 fn broker(prefix: &str, longest: u64) -> Broker {
+    let url = SecretString::from(Services::shared().amqp_url().to_owned());
+    let trust = runtime::tls::Trust::load(None).expect("usable");
     Broker {
-        url: SecretString::from(Services::shared().amqp_url().to_owned()),
-        names: Names::new(prefix, longest),
-        extra_ca: None,
+        config: BrokerConfig::parse(&url, Names::new(prefix, longest), &trust).expect("a URL"),
         metrics: Arc::new(Metrics::new("test").expect("declared rightly")),
         chance: Arc::new(|| 0.5),
     }
@@ -136,7 +142,10 @@ async fn what_is_published_is_delivered_as_it_was(mut queue: Subject) {
     let delivery = queue.next().await;
     assert_eq!(delivery.event, Ok(event));
     assert_eq!(delivery.attempt, 1);
-    assert_eq!(delivery.queued_at.map(jiff::Timestamp::as_millisecond), Some(queue.clock.now().as_millisecond()));
+    assert_eq!(
+        delivery.queued_at.map(jiff::Timestamp::as_millisecond),
+        Some(queue.clock.now().as_millisecond())
+    );
     delivery.settle(Verdict::Done).await.expect("settled");
     queue.end().await;
 }
@@ -151,7 +160,10 @@ async fn many_at_once_arrive_once_each(mut queue: Subject) {
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..200 {
         let delivery = queue.next().await;
-        assert!(seen.insert(delivery.event.as_ref().expect("an event").event_id.to_string()), "delivered twice");
+        assert!(
+            seen.insert(delivery.event.as_ref().expect("an event").event_id.to_string()),
+            "delivered twice"
+        );
         delivery.settle(Verdict::Done).await.expect("settled");
     }
     queue.end().await;
@@ -171,7 +183,7 @@ async fn a_retry_comes_back_after_its_rest_with_its_number(mut queue: Subject) {
 
 async fn a_buried_message_stays_buried(mut queue: Subject) {
     queue.publish(1).await;
-    let verdict = Verdict::Bury { reason: Reason::NotFound, detail: "gone".into() };
+    let verdict = Verdict::DeadLetter { reason: Reason::NotFound, detail: "gone".into() };
     queue.next().await.settle(verdict).await.expect("settled");
     assert_eq!(eventually_depths(&queue, |depths| depths.dead == 1).await.work, 0);
     let queue = queue.reopen();
@@ -207,13 +219,18 @@ async fn an_undecodable_message_is_one_bad_delivery(mut queue: Subject) {
     let good = queue.publish(1).await;
     match &queue.place {
         Place::Folder(folder) => {
-            let database = rusqlite::Connection::open(folder.path().join("authpost.db")).expect("opens");
+            let database =
+                rusqlite::Connection::open(folder.path().join("authpost.db")).expect("opens");
             database.busy_timeout(crate::harness::PATIENCE).expect("set");
             database.execute("INSERT INTO queue (due_ms, attempt, queued_ms, payload) VALUES (0, 1, 0, x'ff')", []).expect("inserted");
         }
         Place::Prefix(prefix) => {
-            let connection =
-                lapin::Connection::connect(Services::shared().amqp_url(), lapin::ConnectionProperties::default()).await.expect("connects");
+            let connection = lapin::Connection::connect(
+                Services::shared().amqp_url(),
+                lapin::ConnectionProperties::default(),
+            )
+            .await
+            .expect("connects");
             let channel = connection.create_channel().await.expect("a channel");
             let properties = lapin::BasicProperties::default().with_delivery_mode(2);
             let sent = channel.basic_publish(
@@ -245,7 +262,8 @@ async fn a_full_queue_refuses_and_recovers(mut queue: Subject) {
             Ok(()) => stored += 1,
             Err(fault) => break fault,
         }
-        // A quorum queue learns of its length a moment late; a handful over is its documented inexactness.
+        // A quorum queue learns of its length a moment late; a handful over is its documented
+        // inexactness.
         assert!(stored < 200, "never refused");
     };
     assert_eq!(refused.reason, Reason::QueueFull);
@@ -269,7 +287,10 @@ async fn what_has_become_late_goes_after_what_is_fresh(mut queue: Subject) {
     queue.end().await;
 }
 
-async fn eventually_depths(queue: &Subject, fits: impl Fn(&shared::queue::Depths) -> bool) -> shared::queue::Depths {
+async fn eventually_depths(
+    queue: &Subject,
+    fits: impl Fn(&domain::queue::Depths) -> bool,
+) -> domain::queue::Depths {
     eventually("the depths", async || queue.inspect.depths().await.ok().filter(&fits)).await
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// One exposition, by series.
+/// The metrics of one scrape, by series.
 pub struct Exposition(BTreeMap<String, f64>);
 
 impl Exposition {
@@ -47,22 +47,32 @@ impl Exposition {
         self.count(&format!("authpost_claims_total{{result=\"{result}\"}}"))
     }
 
-    /// The upper bound of the bucket that a histogram's quantile falls into; `None` beyond the last one.
+    /// The upper bound of the bucket that a histogram's quantile falls into; `None` beyond the last
+    /// one.
     pub fn quantile(&self, name: &str, quantile: f64) -> Option<f64> {
         let wanted = self.value(&format!("{name}_count")) * quantile;
-        let bound = |series: &str| series.split_once("le=\"")?.1.split_once('"')?.0.parse::<f64>().ok();
-        let buckets = self.0.iter().filter(|(series, _)| series.starts_with(&format!("{name}_bucket")));
-        let reached = buckets.filter(|(_, count)| **count >= wanted).filter_map(|(series, _)| bound(series));
+        let bound =
+            |series: &str| series.split_once("le=\"")?.1.split_once('"')?.0.parse::<f64>().ok();
+        let buckets =
+            self.0.iter().filter(|(series, _)| series.starts_with(&format!("{name}_bucket")));
+        let reached =
+            buckets.filter(|(_, count)| **count >= wanted).filter_map(|(series, _)| bound(series));
         reached.min_by(f64::total_cmp).filter(|bound| bound.is_finite())
     }
 
     /// How often a second mail became possible, as far as this process could know.
     pub fn doubts(&self) -> u64 {
-        ["doubtful", "late", "already", "unrecorded"].into_iter().map(|result| self.claims(result)).sum()
+        ["doubtful", "late", "already", "unrecorded"]
+            .into_iter()
+            .map(|result| self.claims(result))
+            .sum()
     }
 
     /// How many events have ended for good.
     pub fn ended(&self) -> u64 {
-        ["sent", "duplicate", "expired", "dead"].into_iter().map(|outcome| self.outcomes(outcome)).sum()
+        ["sent", "duplicate", "expired", "dead"]
+            .into_iter()
+            .map(|outcome| self.outcomes(outcome))
+            .sum()
     }
 }

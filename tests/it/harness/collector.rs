@@ -16,7 +16,7 @@ use opentelemetry_proto::tonic::{
     trace::v1::{Span as Sent, status::StatusCode as Ended},
 };
 use prost::Message as _;
-use shared::http::{self, Limits};
+use runtime::http::{self, Limits};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +45,6 @@ pub struct Span {
     /// When it began and ended, in nanoseconds of Unix time.
     pub time: (u64, u64),
     pub attributes: BTreeMap<String, serde_json::Value>,
-    /// `service.name` and the like.
     pub resource: BTreeMap<String, serde_json::Value>,
 }
 
@@ -58,11 +57,13 @@ impl Drop for Collector {
 impl Collector {
     pub async fn start() -> Self {
         let listener = free_port().await;
-        let (address, batches, stop) = (listener.local_addr().expect("an address"), Arc::default(), CancellationToken::new());
+        let (address, batches, stop) =
+            (listener.local_addr().expect("an address"), Arc::default(), CancellationToken::new());
         let limits = Limits { connections: 16, drain: Duration::from_secs(1) };
         let kept: Arc<Mutex<Vec<Bytes>>> = Arc::clone(&batches);
         let take = move |request| take(request, Arc::clone(&kept));
-        let server = tokio::spawn(http::serve(listener, limits, stop.clone(), Arc::new(|_| {}), take));
+        let server =
+            tokio::spawn(http::serve(listener, limits, stop.clone(), Arc::new(|_| {}), take));
         Self { address, batches, stop, _server: server }
     }
 
@@ -78,15 +79,26 @@ impl Collector {
 
     /// All that was sent, as bytes that somebody may read.
     pub fn everything(&self) -> String {
-        self.batches.lock().expect("not poisoned").iter().map(|batch| String::from_utf8_lossy(batch).into_owned()).collect()
+        self.batches
+            .lock()
+            .expect("not poisoned")
+            .iter()
+            .map(|batch| String::from_utf8_lossy(batch).into_owned())
+            .collect()
     }
 
     pub fn spans(&self) -> Vec<Span> {
         let batches = self.batches.lock().expect("not poisoned").clone();
-        let requests = batches.into_iter().map(|batch| ExportTraceServiceRequest::decode(batch).expect("OTLP"));
+        let requests = batches
+            .into_iter()
+            .map(|batch| ExportTraceServiceRequest::decode(batch).expect("OTLP"));
         let of_a_resource = requests.flat_map(|request| request.resource_spans).flat_map(|spans| {
             let resource = attributes(spans.resource.expect("a resource").attributes);
-            spans.scope_spans.into_iter().flat_map(|scope| scope.spans).map(move |sent| span(sent, resource.clone()))
+            spans
+                .scope_spans
+                .into_iter()
+                .flat_map(|scope| scope.spans)
+                .map(move |sent| span(sent, resource.clone()))
         });
         of_a_resource.collect()
     }
@@ -103,7 +115,8 @@ impl Collector {
 
 async fn take(request: Request<Incoming>, batches: Arc<Mutex<Vec<Bytes>>>) -> http::Answer {
     let (head, body) = request.into_parts();
-    let rightly = head.uri.path() == "/v1/traces" && head.headers["content-type"] == "application/x-protobuf";
+    let rightly =
+        head.uri.path() == "/v1/traces" && head.headers["content-type"] == "application/x-protobuf";
     if !rightly || head.headers.get(AUTHORIZATION).is_none_or(|token| token != TOKEN) {
         return http::problem(StatusCode::FORBIDDEN, "forbidden", "not like this");
     }
@@ -113,15 +126,22 @@ async fn take(request: Request<Incoming>, batches: Arc<Mutex<Vec<Bytes>>>) -> ht
 }
 
 fn span(sent: Sent, resource: BTreeMap<String, serde_json::Value>) -> Span {
-    assert!(sent.events.is_empty() && sent.links.is_empty(), "log lines have no place in spans: {:?}", sent.events);
+    assert!(
+        sent.events.is_empty() && sent.links.is_empty(),
+        "log lines have no place in spans: {:?}",
+        sent.events
+    );
     let digit = |half: u8| char::from_digit(half.into(), 16).expect("half a byte");
-    let hex = |bytes: &[u8]| bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect::<String>();
+    let hex = |bytes: &[u8]| {
+        bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect::<String>()
+    };
     Span {
         name: sent.name,
         trace: hex(&sent.trace_id),
         id: hex(&sent.span_id),
         parent: hex(&sent.parent_span_id),
-        kind: ["", "internal", "server", "client", "producer", "consumer"][usize::try_from(sent.kind).expect("a kind")],
+        kind: ["", "internal", "server", "client", "producer", "consumer"]
+            [usize::try_from(sent.kind).expect("a kind")],
         time: (sent.start_time_unix_nano, sent.end_time_unix_nano),
         failed: sent.status.is_some_and(|status| status.code() == Ended::Error),
         attributes: attributes(sent.attributes),

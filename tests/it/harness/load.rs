@@ -1,4 +1,5 @@
-//! Traffic: people who ask for codes at a steady rate, and WorkOS, which posts each event until it is accepted.
+//! Traffic: people who ask for codes at a steady rate, and WorkOS, which posts each event until it
+//! is accepted.
 
 use std::{
     collections::BTreeMap,
@@ -9,13 +10,13 @@ use std::{
     time::Duration,
 };
 
+use domain::clock::Clock;
 use sandbox::{
     inbox::Inbox,
     readable,
     workos::{MagicAuth, StandIn, post},
 };
 use secrecy::SecretString;
-use shared::clock::Clock;
 use tokio::{
     task::{JoinHandle, JoinSet},
     time::interval,
@@ -27,7 +28,7 @@ use super::{app::SECRET, in_time};
 /// How long WorkOS waits here before it posts again what was not accepted.
 const AGAIN: Duration = Duration::from_millis(250);
 
-/// Running traffic. `end` it.
+/// Running traffic, stopped by [`Load::end`].
 pub struct Load {
     counts: Arc<Counts>,
     stop: CancellationToken,
@@ -41,7 +42,7 @@ struct Counts {
     unanswered: AtomicU64,
 }
 
-/// Whose webhooks go where.
+/// The place that webhooks are posted to.
 #[derive(Clone)]
 pub struct Sender {
     pub workos: Arc<StandIn>,
@@ -70,23 +71,39 @@ impl Load {
     pub async fn end(self) -> Asked {
         self.stop.cancel();
         let made = in_time("everything is accepted", self.task).await.expect("no panic");
-        Asked { made, in_doubt: self.counts.refused.load(Ordering::Relaxed) + self.counts.unanswered.load(Ordering::Relaxed) }
+        Asked {
+            made,
+            in_doubt: self.counts.refused.load(Ordering::Relaxed)
+                + self.counts.unanswered.load(Ordering::Relaxed),
+        }
     }
 }
 
-async fn ask(sender: Sender, per_second: u32, counts: Arc<Counts>, stop: CancellationToken) -> Vec<MagicAuth> {
+async fn ask(
+    sender: Sender,
+    per_second: u32,
+    counts: Arc<Counts>,
+    stop: CancellationToken,
+) -> Vec<MagicAuth> {
     let mut pace = interval(Duration::from_secs(1) / per_second);
     let mut asking = JoinSet::new();
     let mut turn = sender.urls.iter().cycle();
     while stop.run_until_cancelled(pace.tick()).await.is_some() {
-        let made = sender.workos.make_code(&format!("{}@example.com", ulid::Ulid::generate()).to_lowercase());
+        let made = sender.workos.make_code(
+            &format!("{}@example.com", runtime::random::ulid(sender.clock.now())).to_lowercase(),
+        );
         let url = turn.next().expect("a URL").clone();
         asking.spawn(post_until_accepted(sender.clone(), url, made, Arc::clone(&counts)));
     }
     asking.join_all().await
 }
 
-async fn post_until_accepted(sender: Sender, url: String, made: MagicAuth, counts: Arc<Counts>) -> MagicAuth {
+async fn post_until_accepted(
+    sender: Sender,
+    url: String,
+    made: MagicAuth,
+    counts: Arc<Counts>,
+) -> MagicAuth {
     let mut again = interval(AGAIN);
     let (event, secret) = (made.event(), SecretString::from(SECRET.to_owned()));
     loop {
@@ -106,7 +123,7 @@ async fn post_until_accepted(sender: Sender, url: String, made: MagicAuth, count
     made
 }
 
-/// Everybody who asked.
+/// Everybody who asked for a code.
 pub struct Asked {
     pub made: Vec<MagicAuth>,
     /// Posts not answered 200, which may have been stored all the same.
@@ -116,19 +133,23 @@ pub struct Asked {
 /// What the relay has for those who asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Account {
-    /// Without a mail.
+    /// People who got no mail.
     pub without: usize,
-    /// Mails beyond the first.
+    /// Mails sent beyond the first of each person.
     pub extra: u64,
 }
 
 impl Asked {
-    /// Looks everybody up at the relay. A mail with another's code, or a copy with another Message-ID, fails at once.
+    /// Looks everybody up at the relay. A mail with another's code, or a copy with another
+    /// Message-ID, fails at once.
     pub fn account(&self, inbox: &Inbox) -> Account {
         let mut received: BTreeMap<String, Vec<(Option<String>, String)>> = BTreeMap::new();
         for mail in inbox.mails() {
             let read = readable::read(&mail.raw).expect("a mail");
-            received.entry(mail.to).or_default().push((read.code().map(str::to_owned), read.message_id));
+            received
+                .entry(mail.to)
+                .or_default()
+                .push((read.code().map(str::to_owned), read.message_id));
         }
         let mut account = Account { without: 0, extra: 0 };
         for made in &self.made {
@@ -137,7 +158,12 @@ impl Asked {
                 continue;
             };
             for (code, message_id) in copies {
-                assert_eq!(code.as_deref(), Some(made.code.as_str()), "{} got another's code", made.email);
+                assert_eq!(
+                    code.as_deref(),
+                    Some(made.code.as_str()),
+                    "{} got another's code",
+                    made.email
+                );
                 assert_eq!(message_id, &copies[0].1, "copies of one mail bear one Message-ID");
             }
             account.extra += copies.len() as u64 - 1;

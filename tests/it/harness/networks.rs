@@ -14,7 +14,7 @@ pub struct Ways {
     pub services: Option<Urls>,
 }
 
-/// RabbitMQ and Redis.
+/// The proxies before RabbitMQ and Redis.
 #[derive(Clone)]
 pub struct Urls {
     pub amqp: String,
@@ -40,7 +40,10 @@ impl Networks {
         };
         let ((broker, amqp), (redis, redis_url)) = (way_to(amqp).await, way_to(redis).await);
         let services = Some(Urls { amqp, redis: redis_url });
-        (Some(Self { workos, relay, broker: Some(broker), redis: Some(redis) }), Ways { services, ..over })
+        (
+            Some(Self { workos, relay, broker: Some(broker), redis: Some(redis) }),
+            Ways { services, ..over },
+        )
     }
 
     pub fn broker(&self) -> &FaultProxy {

@@ -40,9 +40,10 @@ pub fn run(args: &[&str], env: &[(&str, &str)]) -> Output {
 }
 
 /// Where an installation keeps its events, without which nobody can look into it.
-pub const ENGINE: [&str; 4] = ["AMQP_URL", "REDIS_URL", "AUTHPOST_QUEUE_PREFIX", "AUTHPOST_DATA_DIR"];
+pub const ENGINE: [&str; 4] =
+    ["AMQP_URL", "REDIS_URL", "AUTHPOST_QUEUE_PREFIX", "AUTHPOST_DATA_DIR"];
 
-/// What a command said.
+/// The output and exit status of a command.
 pub struct Said {
     pub code: i32,
     pub out: String,
@@ -55,7 +56,8 @@ pub async fn beside(args: &[&str], env: &[(&'static str, String)]) -> Said {
     let env = env.to_vec();
     let running = tokio::task::spawn_blocking(move || {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let env: Vec<(&str, &str)> =
+            env.iter().map(|(name, value)| (*name, value.as_str())).collect();
         run(&args, &env)
     });
     let Output { status, stdout, stderr } = running.await.expect("runs");
@@ -68,25 +70,35 @@ pub fn only(env: &[(&'static str, String)], names: &[&str]) -> Vec<(&'static str
     env.iter().filter(|(name, _)| names.contains(name)).cloned().collect()
 }
 
-/// A listener out of reach of the ports that outgoing connections take: it can be given up and taken again.
+/// A listener out of reach of the ports that outgoing connections take: it can be given up and
+/// taken again.
 pub async fn lasting_listener() -> tokio::net::TcpListener {
-    let listener = candidates().find_map(|port| std::net::TcpListener::bind(("127.0.0.1", port)).ok()).expect("a free port");
+    let listener = candidates()
+        .find_map(|port| std::net::TcpListener::bind(("127.0.0.1", port)).ok())
+        .expect("a free port");
     listener.set_nonblocking(true).expect("possible");
     tokio::net::TcpListener::from_std(listener).expect("a runtime is around")
 }
 
 /// A loopback port that was free a moment ago.
 fn port() -> u16 {
-    candidates().find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
+    candidates()
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port")
 }
 
-/// How many there are.
 const PORTS: u16 = 6_000;
 
-/// Ports below the range that outgoing connections use and above the one that `scripts/services` takes its ports from. Each is
-/// offered to one test only, so that none takes what another has just found free; they begin elsewhere in each process.
+/// Ports below the range that outgoing connections use and above the one that `scripts/services`
+/// takes its ports from. Each is offered to one test only, so that none takes what another has just
+/// found free; they begin elsewhere in each process.
 fn candidates() -> impl Iterator<Item = u16> {
-    static BEGINNING: LazyLock<u16> = LazyLock::new(|| u16::try_from(ulid::Ulid::generate().random() % u128::from(PORTS)).expect("small"));
+    static BEGINNING: LazyLock<u16> = LazyLock::new(|| {
+        u16::try_from(
+            runtime::random::ulid(jiff::Timestamp::UNIX_EPOCH).random() % u128::from(PORTS),
+        )
+        .expect("small")
+    });
     static OFFERED: AtomicU16 = AtomicU16::new(0);
     let next = || 26_000 + (*BEGINNING + OFFERED.fetch_add(1, Ordering::Relaxed) % PORTS) % PORTS;
     std::iter::repeat_with(next).take(PORTS.into())
@@ -99,19 +111,34 @@ impl Program {
     }
 
     /// Starts a role through other programs, each of which becomes the next one.
-    pub async fn start_under(launcher: &[&str], role: &str, env: &[(&str, String)], log: &Path) -> Self {
+    pub async fn start_under(
+        launcher: &[&str],
+        role: &str,
+        env: &[(&str, String)],
+        log: &Path,
+    ) -> Self {
         let admin: SocketAddr = ([127, 0, 0, 1], port()).into();
         let public = (role != "worker").then(|| SocketAddr::from(([127, 0, 0, 1], port())));
-        let file = std::fs::File::options().create(true).append(true).open(log).expect("a log file");
+        let file =
+            std::fs::File::options().create(true).append(true).open(log).expect("a log file");
         let mut command = match launcher.split_first() {
             None => command(&[role]),
             Some((first, rest)) => {
                 let mut command = Command::new(first);
-                command.args(rest).arg(env!("CARGO_BIN_EXE_authpost")).arg(role).env_clear().env("PATH", SEARCHED).stdin(Stdio::null());
+                command
+                    .args(rest)
+                    .arg(env!("CARGO_BIN_EXE_authpost"))
+                    .arg(role)
+                    .env_clear()
+                    .env("PATH", SEARCHED)
+                    .stdin(Stdio::null());
                 command
             }
         };
-        command.env("AUTHPOST_ADMIN_LISTEN", admin.to_string()).env("AUTHPOST_LOG", "json").envs(env.iter().map(|(k, v)| (*k, v.as_str())));
+        command
+            .env("AUTHPOST_ADMIN_LISTEN", admin.to_string())
+            .env("AUTHPOST_LOG", "json")
+            .envs(env.iter().map(|(k, v)| (*k, v.as_str())));
         if let Some(public) = public {
             command.env("AUTHPOST_LISTEN", public.to_string());
         }
@@ -132,7 +159,7 @@ impl Program {
         .await;
     }
 
-    /// What `/readyz` answers now.
+    /// The status that `/readyz` answers with now.
     pub async fn readiness(&self) -> u16 {
         raw_http::get(self.admin, "/readyz").await.0
     }
@@ -142,7 +169,7 @@ impl Program {
     }
 
     pub fn webhook_url(&self) -> String {
-        format!("http://{}/v1/workos_webhook/", self.public.expect("a front"))
+        format!("http://{}/v1/workos_webhook/", self.public.expect("an ingress"))
     }
 
     /// SIGTERM, and a clean end.
@@ -151,11 +178,12 @@ impl Program {
         assert!(self.ended().await.success(), "it ended by itself with 0");
     }
 
-    /// Resident memory in MiB.
     pub fn resident(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("running");
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("running");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
-        line.split_ascii_whitespace().nth(1).expect("a number").parse::<u64>().expect("a number") / 1024
+        line.split_ascii_whitespace().nth(1).expect("a number").parse::<u64>().expect("a number")
+            / 1024
     }
 
     pub fn pid(&self) -> u32 {
@@ -178,10 +206,9 @@ impl Drop for Program {
     }
 }
 
-/// A running `authpost demo`.
 pub struct Demo {
     child: Child,
-    /// Where its page is.
+    /// The URL of the demo's page.
     pub page: String,
 }
 
@@ -189,10 +216,20 @@ impl Demo {
     /// Starts it with this folder for whatever it keeps.
     pub fn start(folder: &Path) -> Self {
         use std::io::BufRead as _;
-        let mut child = command(&["demo"]).env("TMPDIR", folder).stdout(Stdio::piped()).spawn().expect("starts");
+        let mut child = command(&["demo"])
+            .env("TMPDIR", folder)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("starts");
         let mut said = String::new();
-        std::io::BufReader::new(child.stdout.take().expect("piped")).read_line(&mut said).expect("a line");
-        let page = said.split(' ').find(|word| word.starts_with("http://")).expect("an address").to_owned();
+        std::io::BufReader::new(child.stdout.take().expect("piped"))
+            .read_line(&mut said)
+            .expect("a line");
+        let page = said
+            .split(' ')
+            .find(|word| word.starts_with("http://"))
+            .expect("an address")
+            .to_owned();
         Self { child, page }
     }
 

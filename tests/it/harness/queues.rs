@@ -1,17 +1,19 @@
-//! Looking into queues behind the app's back, and cleaning up after it.
+//! Inspects queues beside the app, and cleans up after it.
 
 use std::path::Path;
 
+use domain::retry::STAGES;
+use engine::rabbitmq::Names;
 use lapin::{
     Channel, Connection, ConnectionProperties,
     options::{ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions},
     types::FieldTable,
 };
-use shared::{queue::rabbitmq::Names, retry::STAGES};
 
 /// A way to a broker of one's own.
 pub async fn connect(url: &str) -> (Connection, Channel) {
-    let connection = Connection::connect(url, ConnectionProperties::default()).await.expect("connects");
+    let connection =
+        Connection::connect(url, ConnectionProperties::default()).await.expect("connects");
     let channel = connection.create_channel().await.expect("a channel");
     (connection, channel)
 }
@@ -28,7 +30,11 @@ pub async fn ready_in(url: &str, queues: impl IntoIterator<Item = String>) -> u3
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
     let mut ready = 0;
     for queue in queues {
-        ready += channel.queue_declare(queue.into(), options, FieldTable::default()).await.expect("declared").message_count();
+        ready += channel
+            .queue_declare(queue.into(), options, FieldTable::default())
+            .await
+            .expect("declared")
+            .message_count();
     }
     connection.close(200, "bye".into()).await.expect("closed");
     ready
@@ -46,10 +52,19 @@ pub async fn delete_queues(url: &str, prefix: &str) {
     let names = Names::new(prefix, 1);
     let (connection, channel) = connect(url).await;
     for queue in waiting_queues(prefix) {
-        let left = channel.queue_delete(queue.clone().into(), QueueDeleteOptions::default()).await.expect("deleted");
+        let left = channel
+            .queue_delete(queue.clone().into(), QueueDeleteOptions::default())
+            .await
+            .expect("deleted");
         assert_eq!(left, 0, "messages were left in {queue}");
     }
-    channel.queue_delete(names.dead().into(), QueueDeleteOptions::default()).await.expect("deleted");
-    channel.exchange_delete(names.events().into(), ExchangeDeleteOptions::default()).await.expect("deleted");
+    channel
+        .queue_delete(names.dead().into(), QueueDeleteOptions::default())
+        .await
+        .expect("deleted");
+    channel
+        .exchange_delete(names.events().into(), ExchangeDeleteOptions::default())
+        .await
+        .expect("deleted");
     connection.close(200, "bye".into()).await.expect("closed");
 }

@@ -35,8 +35,12 @@ impl Services {
 
     fn start(names: &[&str]) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/services");
-        let mut child =
-            Command::new(script).args(names).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("scripts/services starts");
+        let mut child = Command::new(script)
+            .args(names)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("scripts/services starts");
         let commands = child.stdin.take();
         let mut answers = BufReader::new(child.stdout.take().expect("piped"));
         let (mut amqp_url, mut redis_url, mut pids) = (None, None, Vec::new());
@@ -49,7 +53,9 @@ impl Services {
             match line.trim().split_once('=') {
                 Some(("AMQP_URL", url)) => amqp_url = Some(url.to_owned()),
                 Some(("REDIS_URL", url)) => redis_url = Some(url.to_owned()),
-                Some((name, pid)) if name.starts_with("PID_") => pids.push(pid.parse().expect("a process id")),
+                Some((name, pid)) if name.starts_with("PID_") => {
+                    pids.push(pid.parse().expect("a process id"));
+                }
                 _ => break,
             }
         }
@@ -72,7 +78,8 @@ impl Services {
 
     fn command(&self, command: &str) {
         let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
-        writeln!(keeper.commands.as_mut().expect("running"), "{command}").expect("the keeper listens");
+        writeln!(keeper.commands.as_mut().expect("running"), "{command}")
+            .expect("the keeper listens");
         let mut answer = String::new();
         keeper.answers.read_line(&mut answer).expect("the keeper answers");
         assert_eq!(answer.trim(), "done", "{command}");
@@ -84,7 +91,14 @@ impl Drop for Services {
         let keeper = self.keeper.get_mut().unwrap_or_else(PoisonError::into_inner);
         keeper.commands = None;
         drop(keeper.child.wait());
-        let left: Vec<_> = self.pids.iter().filter(|pid| std::path::Path::new(&format!("/proc/{pid}/cmdline")).exists()).collect();
-        assert!(left.is_empty() || std::thread::panicking(), "scripts/services left {left:?} behind");
+        let left: Vec<_> = self
+            .pids
+            .iter()
+            .filter(|pid| std::path::Path::new(&format!("/proc/{pid}/cmdline")).exists())
+            .collect();
+        assert!(
+            left.is_empty() || std::thread::panicking(),
+            "scripts/services left {left:?} behind"
+        );
     }
 }

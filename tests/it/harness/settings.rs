@@ -1,18 +1,29 @@
 //! The settings that tests start from.
 
-use std::{net::Ipv4Addr, num::NonZeroU32, path::Path, time::Duration};
+use std::{net::Ipv4Addr, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
-use authpost::config::settings::{Distributed, Embedded, Engine, Ingress, Process, SignIn, Worker, Workos};
-use ingress::sign_in::{Rules, origins::Origins, visitors::Proxies};
+use authpost::config::settings::{
+    DistributedSettings, EmbeddedSettings, EngineSettings, IngressSettings, ProcessSettings,
+    SignInSettings, WorkerSettings,
+};
+use domain::{address::EmailAddress, sign_in::state::StateKey, webhook::WebhookKeys};
+use engine::{
+    local_sent_cache::OnStoreOutage,
+    rabbitmq::{BrokerConfig, Names},
+    redis::RedisConfig,
+};
+use ingress::sign_in::{SignInConfig, origins::Origins, visitors::Proxies};
+use runtime::{telemetry::LogFormat, tls::Trust};
 use secrecy::SecretString;
-use shared::{address::EmailAddress, dedupe::outage::WhenAway, sign_in::state::StateKey, telemetry::LogFormat, webhook::WebhookKeys};
 use worker::{
     OnAmbiguity,
     mail::{
         message::Sender,
-        smtp::{RelayUrl, Timeouts},
+        render::Templates,
+        smtp::{RelayConfig, Timeouts},
     },
 };
+use workos::{ApiConfig, ApiKey};
 
 use super::networks::Urls;
 
@@ -22,63 +33,114 @@ pub const CLIENT_ID: &str = "client_test";
 /// Where the tests' frontend is.
 pub const ORIGIN: &str = "https://app.example.com";
 
-pub fn engine(services: Option<Urls>, folder: &Path, prefix: String, queue_max: u64) -> Engine {
-    let secret = |url: String| SecretString::from(url);
+/// Trusts the authorities of this machine.
+pub fn trust() -> Trust {
+    Trust::load(None).expect("usable")
+}
+
+fn secret(text: &str) -> SecretString {
+    SecretString::from(text.to_owned())
+}
+
+pub fn engine(
+    services: Option<Urls>,
+    folder: &Path,
+    prefix: String,
+    queue_max: u64,
+) -> EngineSettings {
     match services {
-        None => Engine::Embedded(Embedded { data_dir: folder.to_owned(), queue_max }),
+        None => {
+            EngineSettings::Embedded(EmbeddedSettings { data_dir: folder.to_owned(), queue_max })
+        }
         Some(Urls { amqp, redis }) => {
-            Engine::Distributed(Distributed { amqp_url: secret(amqp), redis_url: secret(redis), prefix, queue_max })
+            EngineSettings::Distributed(distributed(&amqp, &redis, prefix, queue_max))
         }
     }
 }
 
-pub fn ingress() -> Ingress {
-    let keys = WebhookKeys::new(&[SecretString::from(SECRET.to_owned())]).expect("not empty");
-    Ingress { listen: (Ipv4Addr::LOCALHOST, 0).into(), keys, max_connections: 512, sign_in: None }
+pub fn distributed(amqp: &str, redis: &str, prefix: String, queue_max: u64) -> DistributedSettings {
+    let broker = BrokerConfig::parse(&secret(amqp), Names::new(&prefix, queue_max), &trust())
+        .expect("a URL");
+    DistributedSettings {
+        broker,
+        redis: RedisConfig::parse(&secret(redis), &trust()).expect("a URL"),
+        prefix,
+    }
 }
 
-pub fn process() -> Process {
-    let admin_listen = (Ipv4Addr::LOCALHOST, 0).into();
-    Process { admin_listen, log: LogFormat::Text, log_levels: String::new(), grace: Duration::from_secs(20), extra_ca: None, traces: None }
+pub fn ingress() -> IngressSettings {
+    let keys = WebhookKeys::new(&[secret(SECRET)]).expect("not empty");
+    IngressSettings {
+        listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        keys,
+        max_connections: 512,
+        sign_in: None,
+    }
 }
 
-/// Settings with short timeouts, so that a stalled dependency costs a test a second or two, and long enough that a busy
-/// machine does not look like a stalled one.
-pub fn worker(api_url: &str, smtp_url: &str) -> Worker {
-    Worker {
-        workos: workos(api_url),
-        workos_rate: 0,
-        relay: RelayUrl::parse(&SecretString::from(smtp_url.to_owned())).expect("a relay"),
-        smtp_timeouts: Timeouts { connect: Duration::from_secs(1), command: Duration::from_secs(1), last: Duration::from_secs(3) },
-        hello: "authpost.test".to_owned(),
-        sender: Sender { name: Some("Acme".to_owned()), address: EmailAddress::parse("login@acme.example").expect("valid") },
-        app_name: "Acme".to_owned(),
-        template_dir: None,
+pub fn process() -> ProcessSettings {
+    ProcessSettings {
+        admin_listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        log: LogFormat::Text,
+        log_levels: String::new(),
+        grace: Duration::from_secs(20),
+        trust: trust(),
+        traces: None,
+    }
+}
+
+/// The mails of a sender, as its templates make them.
+pub fn templates() -> Arc<Templates> {
+    let sender = Sender {
+        name: Some("Acme".to_owned()),
+        address: EmailAddress::parse("login@acme.example").expect("valid"),
+    };
+    Arc::new(Templates::load(None, "Acme", sender).expect("usable"))
+}
+
+/// A relay with short timeouts, so that a stalled one costs a test a second or two, and long enough
+/// that a busy machine does not look like a stalled one.
+pub fn relay(url: &str, trust: &Trust) -> RelayConfig {
+    let second = Duration::from_secs(1);
+    let timeouts = Timeouts { connect: second, command: second, last: 3 * second };
+    RelayConfig::parse(&secret(url), trust.client())
+        .expect("a relay")
+        .with("authpost.test".to_owned(), timeouts)
+}
+
+/// Settings of a worker with short timeouts.
+pub fn worker(api_url: &str, smtp_url: &str) -> WorkerSettings {
+    WorkerSettings {
+        api: api(api_url),
+        api_rate: 0,
+        relay: relay(smtp_url, &trust()),
+        templates: templates(),
         concurrency: 16,
         dedupe_ttl: Duration::from_secs(3 * 24 * 3600),
-        when_away: WhenAway::Hold,
+        on_store_outage: OnStoreOutage::Hold,
         on_ambiguity: OnAmbiguity::Resend,
         reconcile: false,
     }
 }
 
 /// People sign in at the stand-in, from pages of [`ORIGIN`].
-pub fn sign_in(api_url: &str, issuer: &str) -> SignIn {
-    let workos = workos(api_url);
-    let rules = Rules {
+pub fn sign_in(api_url: &str, issuer: &str) -> SignInSettings {
+    let api = api(api_url);
+    let config = SignInConfig {
         client_id: CLIENT_ID.to_owned(),
-        browser_base: workos.url.clone(),
+        browser_base: api.url.clone(),
         origins: Origins::parse([ORIGIN]).expect("an origin"),
-        state_key: StateKey::new(&workos.key).expect("not empty"),
+        state_key: StateKey::new(api.key.secret()).expect("not empty"),
         enabled: true,
         rate: NonZeroU32::new(1000).expect("not zero"),
         proxies: Proxies::default(),
     };
     let issuers = vec![format!("{issuer}/user_management/{CLIENT_ID}")];
-    SignIn { rules, workos, issuers, page: false }
+    SignInSettings { config, api, issuers, page: false }
 }
 
 /// The API, as tests use it.
-pub fn workos(url: &str) -> Workos {
-    Workos { key: SecretString::from(API_KEY.to_owned()), url: url.parse().expect("a URL"), timeout: Duration::from_secs(1) }
+pub fn api(url: &str) -> ApiConfig {
+    let key = ApiKey::parse(secret(API_KEY)).expect("visible ASCII");
+    ApiConfig { key, url: url.parse().expect("a URL"), timeout: Duration::from_secs(1) }
 }

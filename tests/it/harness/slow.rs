@@ -1,5 +1,5 @@
-//! Senders who take their time: connections that say a byte a second, in the head or in the body, and come back a second
-//! after they are cut off.
+//! Senders who take their time: connections that say a byte a second, in the head or in the body,
+//! and come back a second after they are cut off.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -18,7 +18,8 @@ const PACE: Duration = Duration::from_secs(1);
 pub struct SlowSenders(#[expect(dead_code, reason = "held, so that they go on")] JoinSet<()>);
 
 impl SlowSenders {
-    /// Half of them slow in the head, half in a body, every tenth of those in a large one. Returns when each has connected.
+    /// Half of them slow in the head, half in a body, every tenth of those in a large one. Returns
+    /// when each has connected.
     pub async fn start(address: SocketAddr, count: usize) -> Self {
         raise_open_files();
         let (connected, mut connections) = tokio::sync::mpsc::channel(count);
@@ -45,10 +46,16 @@ fn raise_open_files() {
 }
 
 const HEAD: &str = "POST /v1/workos_webhook/ HTTP/1.1\r\nHost: slow\r\nX-Slow: ";
-const BODY: &str = "POST /v1/workos_webhook/ HTTP/1.1\r\nHost: slow\r\nContent-Length: 15000\r\n\r\n";
-const LARGE: &str = "POST /v1/workos_webhook/ HTTP/1.1\r\nHost: slow\r\nContent-Length: 250000\r\n\r\n";
+const BODY: &str =
+    "POST /v1/workos_webhook/ HTTP/1.1\r\nHost: slow\r\nContent-Length: 15000\r\n\r\n";
+const LARGE: &str =
+    "POST /v1/workos_webhook/ HTTP/1.1\r\nHost: slow\r\nContent-Length: 250000\r\n\r\n";
 
-async fn send_slowly(address: SocketAddr, beginning: &'static str, connected: tokio::sync::mpsc::Sender<()>) {
+async fn send_slowly(
+    address: SocketAddr,
+    beginning: &'static str,
+    connected: tokio::sync::mpsc::Sender<()>,
+) {
     let mut pace = interval(PACE);
     loop {
         pace.tick().await;

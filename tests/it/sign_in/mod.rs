@@ -1,10 +1,10 @@
 //! Signing in, over real sockets: from "Log in" to a session, and every way it can end otherwise.
 
-mod apart;
 mod endings;
 pub mod openapi;
-mod quiet;
+mod privacy;
 mod refusals;
+mod replicas;
 mod sessions;
 mod visitor;
 
@@ -31,20 +31,26 @@ fn redirect_url() -> String {
 }
 
 impl Visitor {
-    /// Asks for AuthKit's address.
+    /// Asks for the AuthKit URL, as a click on "Log in" does.
     async fn leave(&mut self, organization: Option<&str>) -> Url {
-        let answered = self.post(LOGIN_URL, &json!({ "redirect_url": redirect_url(), "organization_id": organization })).await;
+        let answered = self
+            .post(
+                LOGIN_URL,
+                &json!({ "redirect_url": redirect_url(), "organization_id": organization }),
+            )
+            .await;
         assert_eq!(answered.status, 200, "{answered:?}");
         answered.body["url"].as_str().expect("a URL").parse().expect("a URL")
     }
 
     /// Brings back what AuthKit put into the address.
     async fn come_back(&mut self, back: &Url) -> Answered {
-        let fields: serde_json::Map<_, _> = back.query_pairs().map(|(name, value)| (name.into_owned(), json!(value))).collect();
+        let fields: serde_json::Map<_, _> =
+            back.query_pairs().map(|(name, value)| (name.into_owned(), json!(value))).collect();
         self.post(CALLBACK, &fields.into()).await
     }
 
-    /// The whole way.
+    /// Signs in from the first click to the session.
     async fn sign_in(&mut self, app: &App, email: &str) -> Answered {
         let authorize = self.leave(None).await;
         let back = app.workos.approve(&authorize, email).expect("somewhere to go");
@@ -62,7 +68,8 @@ impl App {
     }
 
     fn states_refused(&self, reason: &str) -> u64 {
-        self.exposition().count(&format!("authpost_signin_states_refused_total{{reason=\"{reason}\"}}"))
+        self.exposition()
+            .count(&format!("authpost_signin_states_refused_total{{reason=\"{reason}\"}}"))
     }
 }
 

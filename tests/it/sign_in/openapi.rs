@@ -1,5 +1,5 @@
-//! The OpenAPI document says what is there: each address of the table and no other, and nothing is answered that it does
-//! not know.
+//! The OpenAPI document says what is there: each address of the table and no other, and nothing is
+//! answered that it does not know.
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
@@ -9,9 +9,12 @@ use serde_json::Value;
 use super::app;
 use super::visitor::Answered;
 
-static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(include_str!("../../../ingress/src/openapi.json")).expect("JSON"));
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../../../ingress/src/openapi.json")).expect("JSON")
+});
 
-/// Fails if the document does not know this answer: its status, its type, and the members it must have.
+/// Fails if the document does not know this answer: its status, its type, and the members it must
+/// have.
 pub fn assert_documented(method: &str, path: &str, answered: &Answered) {
     let path = path.split('?').next().expect("a path").trim_end_matches('/');
     if method == "OPTIONS" || answered.status == 405 {
@@ -19,18 +22,28 @@ pub fn assert_documented(method: &str, path: &str, answered: &Answered) {
     }
     let operation = &DOCUMENT["paths"][path][method.to_lowercase()];
     let response = &operation["responses"][answered.status.to_string()];
-    assert!(response.is_object(), "{method} {path} may not answer {}: {answered:?}", answered.status);
+    assert!(
+        response.is_object(),
+        "{method} {path} may not answer {}: {answered:?}",
+        answered.status
+    );
     let kind = answered.header("content-type").expect("a type").split(';').next().expect("a type");
     let schema = &response["content"][kind]["schema"];
     assert!(schema.is_object(), "{method} {path} may not answer {} with {kind}", answered.status);
     let fits = alternatives(schema).into_iter().any(|schema| fits(schema, &answered.body));
-    assert!(fits, "{method} {path} answered {} with {}, which is not {schema}", answered.status, answered.body);
+    assert!(
+        fits,
+        "{method} {path} answered {} with {}, which is not {schema}",
+        answered.status, answered.body
+    );
 }
 
 fn resolve(schema: &'static Value) -> &'static Value {
     match schema["$ref"].as_str() {
         None => schema,
-        Some(name) => DOCUMENT.pointer(name.trim_start_matches('#')).unwrap_or_else(|| panic!("{name} is nowhere")),
+        Some(name) => DOCUMENT
+            .pointer(name.trim_start_matches('#'))
+            .unwrap_or_else(|| panic!("{name} is nowhere")),
     }
 }
 
@@ -45,21 +58,34 @@ fn fits(schema: &'static Value, body: &Value) -> bool {
         return parts.iter().all(|part| has_all(resolve(part), body));
     }
     let known = |name: &String| schema["properties"].get(name).is_some();
-    has_all(schema, body) && body.as_object().is_none_or(|members| schema.get("properties").is_none() || members.keys().all(known))
+    has_all(schema, body)
+        && body
+            .as_object()
+            .is_none_or(|members| schema.get("properties").is_none() || members.keys().all(known))
 }
 
 fn has_all(schema: &'static Value, body: &Value) -> bool {
     let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let constant = |name: &str, value: &Value| schema["properties"][name].get("const").is_none_or(|constant| constant == value);
+    let constant = |name: &str, value: &Value| {
+        schema["properties"][name].get("const").is_none_or(|constant| constant == value)
+    };
     required.into_iter().all(|name| body.get(name).is_some_and(|value| constant(name, value)))
 }
 
 #[test]
 fn it_has_every_address_and_no_other() {
-    let served: BTreeSet<_> = TABLE.iter().map(|(path, endpoint)| (path.to_string(), endpoint.method().to_lowercase())).collect();
+    let served: BTreeSet<_> = TABLE
+        .iter()
+        .map(|(path, endpoint)| (path.to_string(), endpoint.method().to_lowercase()))
+        .collect();
     let paths = DOCUMENT["paths"].as_object().expect("paths");
     let each = |(path, operations): (&String, &Value)| {
-        let methods: Vec<_> = operations.as_object().expect("operations").keys().map(|method| (path.clone(), method.clone())).collect();
+        let methods: Vec<_> = operations
+            .as_object()
+            .expect("operations")
+            .keys()
+            .map(|method| (path.clone(), method.clone()))
+            .collect();
         methods
     };
     let told: BTreeSet<_> = paths.iter().flat_map(each).collect();

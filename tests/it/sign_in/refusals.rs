@@ -1,4 +1,4 @@
-//! Whom the sign-in half turns away: other browsers, other sites, the impatient.
+//! Whom the sign-in endpoints refuse: other browsers, other sites, clients that are too fast.
 
 use std::num::NonZeroU32;
 
@@ -20,7 +20,8 @@ const ALICE: &str = "alice@example.com";
 async fn a_state_is_of_one_browser() {
     let app = app().await;
     let (mut alice, mut mallory) = (app.visitor(), app.visitor());
-    // Mallory signs in as herself and has Alice's browser finish it: Alice would work in Mallory's account.
+    // Mallory signs in as herself and has Alice's browser finish it: Alice would work in Mallory's
+    // account.
     let authorize = mallory.leave(None).await;
     let back = app.workos.approve(&authorize, "mallory@example.com").expect("somewhere to go");
     assert_eq!(alice.come_back(&back).await.kind(), "LINK_INVALID");
@@ -45,8 +46,18 @@ async fn a_state_cannot_be_changed() {
     let state = parameter(&back, "state").expect("a state");
     let (payload, signature) = state.split_once('.').expect("two parts");
     let flipped = format!("{}A.{signature}", &payload[..payload.len() - 1]);
-    for changed in [flipped, payload.to_owned(), format!("{payload}."), format!(".{signature}"), "x".repeat(10_000)] {
-        assert_eq!(alice.come_back(&with_parameter(&back, "state", &changed)).await.kind(), "LINK_INVALID", "{changed}");
+    for changed in [
+        flipped,
+        payload.to_owned(),
+        format!("{payload}."),
+        format!(".{signature}"),
+        "x".repeat(10_000),
+    ] {
+        assert_eq!(
+            alice.come_back(&with_parameter(&back, "state", &changed)).await.kind(),
+            "LINK_INVALID",
+            "{changed}"
+        );
     }
     assert_eq!(alice.come_back(&back).await.kind(), "LOGIN_SUCCESSFUL");
     app.finish().await;
@@ -103,25 +114,58 @@ async fn pages_of_other_origins_get_nothing() {
     ] {
         assert_eq!(preflight.header(name), Some(value), "{name}");
     }
-    assert!(preflight.header("access-control-allow-headers").expect("there").contains("content-type"));
+    assert!(
+        preflight.header("access-control-allow-headers").expect("there").contains("content-type")
+    );
     let shared = page.get("/v2/user/login_config").await;
     assert_eq!(shared.header("access-control-allow-origin"), Some(ORIGIN));
     for origin in ["https://evil.example", "null", "http://app.example.com"] {
         let mut evil = app.visitor().at_origin(Some(origin));
-        for (method, path) in [("OPTIONS", LOGIN_URL), ("POST", LOGIN_URL), ("POST", "/v2/user/logout/"), ("GET", "/v2/user/session/")] {
+        for (method, path) in [
+            ("OPTIONS", LOGIN_URL),
+            ("POST", LOGIN_URL),
+            ("POST", "/v2/user/logout/"),
+            ("GET", "/v2/user/session/"),
+        ] {
             let answered = evil.send(method, path, None).await;
-            assert_eq!((answered.status, answered.kind()), (403, "origin_not_allowed"), "{origin} {method} {path}");
+            assert_eq!(
+                (answered.status, answered.kind()),
+                (403, "origin_not_allowed"),
+                "{origin} {method} {path}"
+            );
             assert_eq!(answered.header("access-control-allow-origin"), None);
             assert_eq!(answered.header("vary"), Some("origin"));
         }
     }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_another_form_get_nothing() {
+    let app = app().await;
     // A form of another site has no JSON to send.
     let mut form = app.visitor().at_origin(None);
-    let answered = form.send("POST", CALLBACK, Some(("application/x-www-form-urlencoded", "code=c&state=s".to_owned()))).await;
+    let answered = form
+        .send(
+            "POST",
+            CALLBACK,
+            Some(("application/x-www-form-urlencoded", "code=c&state=s".to_owned())),
+        )
+        .await;
     assert_eq!((answered.status, answered.kind()), (415, "not_json"));
-    assert_eq!(app.visitor().send("POST", LOGIN_URL, Some(("application/json", "x".repeat(20_000)))).await.status, 413);
+    assert_eq!(
+        app.visitor()
+            .send("POST", LOGIN_URL, Some(("application/json", "x".repeat(20_000))))
+            .await
+            .status,
+        413
+    );
     for method in ["DELETE", "GET", "HEAD"] {
-        assert_eq!(app.visitor().send(method, "/v2/user/logout/", None).await.status, 405, "{method}");
+        assert_eq!(
+            app.visitor().send(method, "/v2/user/logout/", None).await.status,
+            405,
+            "{method}"
+        );
     }
     // An OPTIONS that no browser has sent is not a way around the method.
     let left = app.visitor().at_origin(None).send("OPTIONS", "/v2/user/logout/", None).await;
@@ -133,22 +177,34 @@ async fn pages_of_other_origins_get_nothing() {
 async fn each_address_may_ask_so_often() {
     let limited = |proxies: Vec<ipnet::IpNet>| {
         Setup::embedded().sign_in(move |sign_in| {
-            sign_in.rules.rate = NonZeroU32::new(3).expect("not zero");
-            sign_in.rules.proxies = Proxies::new(proxies);
+            sign_in.config.rate = NonZeroU32::new(3).expect("not zero");
+            sign_in.config.proxies = Proxies::new(proxies);
         })
     };
-    let ask = async |visitor: &mut Visitor| visitor.post(LOGIN_URL, &json!({ "redirect_url": redirect_url() })).await.status;
-    // Behind a trusted proxy each client has its own count; what the client itself wrote in front does not matter.
+    let ask = async |visitor: &mut Visitor| {
+        visitor.post(LOGIN_URL, &json!({ "redirect_url": redirect_url() })).await.status
+    };
+    // Behind a trusted proxy each client has its own count; what the client itself wrote in front
+    // does not matter.
     let app = limited(vec!["127.0.0.0/8".parse().expect("a network")]).start().await;
-    for (first, expected) in [("203.0.113.1", 200), ("203.0.113.2", 200), ("203.0.113.3", 200), ("203.0.113.4", 429)] {
-        assert_eq!(ask(&mut app.visitor().with("X-Forwarded-For", &format!("{first}, 198.51.100.7"))).await, expected);
+    for (first, expected) in
+        [("203.0.113.1", 200), ("203.0.113.2", 200), ("203.0.113.3", 200), ("203.0.113.4", 429)]
+    {
+        assert_eq!(
+            ask(&mut app.visitor().with("X-Forwarded-For", &format!("{first}, 198.51.100.7")))
+                .await,
+            expected
+        );
     }
     assert_eq!(ask(&mut app.visitor().with("X-Forwarded-For", "198.51.100.8")).await, 200);
     app.finish().await;
     // Without one, nobody's word is taken.
     let app = limited(vec![]).start().await;
     for expected in [200, 200, 200, 429] {
-        assert_eq!(ask(&mut app.visitor().with("X-Forwarded-For", &format!("203.0.113.{expected}"))).await, expected);
+        assert_eq!(
+            ask(&mut app.visitor().with("X-Forwarded-For", &format!("203.0.113.{expected}"))).await,
+            expected
+        );
     }
     for expected in [400, 400, 400, 429] {
         let answered = app.visitor().post(CALLBACK, &json!({})).await;
@@ -166,10 +222,18 @@ async fn a_link_scanner_uses_nothing_up() {
     let authorize = alice.leave(None).await;
     let back = app.workos.approve(&authorize, ALICE).expect("somewhere to go");
     for path in ["/login/callback", "/login/callback/"] {
-        let page = app.visitor().at_origin(None).get(&format!("{path}?{}", back.query().expect("a query"))).await;
+        let page = app
+            .visitor()
+            .at_origin(None)
+            .get(&format!("{path}?{}", back.query().expect("a query")))
+            .await;
         assert_eq!((page.status, page.header("referrer-policy")), (200, Some("no-referrer")));
         let policy = page.header("content-security-policy").expect("a policy");
-        assert!(policy.starts_with("default-src 'none'; script-src 'self'") && !policy.contains("unsafe"), "{policy}");
+        assert!(
+            policy.starts_with("default-src 'none'; script-src 'self'")
+                && !policy.contains("unsafe"),
+            "{policy}"
+        );
     }
     assert_eq!(alice.come_back(&back).await.kind(), "LOGIN_SUCCESSFUL");
     app.finish().await;

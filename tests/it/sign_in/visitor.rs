@@ -1,5 +1,5 @@
-//! A browser, as far as HTTP goes: a cookie jar, an origin, one request a connection. It fails at an answer that the
-//! OpenAPI document does not know.
+//! A browser, as far as HTTP goes: a cookie jar, an origin, one request a connection. It fails at
+//! an answer that the OpenAPI document does not know.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -17,11 +17,10 @@ pub struct Visitor {
     pub jar: BTreeMap<String, String>,
 }
 
-/// What it was answered.
+/// The answer to one request.
 #[derive(Debug, Clone)]
 pub struct Answered {
     pub status: u16,
-    /// Names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Value,
 }
@@ -31,14 +30,19 @@ impl Answered {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Every Set-Cookie line.
+    /// Every `Set-Cookie` line of the answer.
     pub fn cookies(&self) -> Vec<&str> {
-        self.headers.iter().filter(|(name, _)| name == "set-cookie").map(|(_, value)| value.as_str()).collect()
+        self.headers
+            .iter()
+            .filter(|(name, _)| name == "set-cookie")
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 
     /// `response_type`, or the last part of a problem's type.
     pub fn kind(&self) -> &str {
-        let problem = || self.body["type"].as_str().and_then(|kind| kind.strip_prefix("urn:authpost:"));
+        let problem =
+            || self.body["type"].as_str().and_then(|kind| kind.strip_prefix("urn:authpost:"));
         self.body["response_type"].as_str().or_else(problem).unwrap_or_default()
     }
 }
@@ -68,22 +72,41 @@ impl Visitor {
         self.send("POST", path, Some(("application/json", body.to_string()))).await
     }
 
-    pub async fn send(&mut self, method: &str, path: &str, body: Option<(&str, String)>) -> Answered {
-        let mut lines = vec![format!("{method} {path} HTTP/1.1"), format!("Host: {}", self.at), "Connection: close".to_owned()];
+    pub async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Option<(&str, String)>,
+    ) -> Answered {
+        let mut lines = vec![
+            format!("{method} {path} HTTP/1.1"),
+            format!("Host: {}", self.at),
+            "Connection: close".to_owned(),
+        ];
         let mut line = |name: &str, value: &str| lines.push(format!("{name}: {value}"));
         if let Some(origin) = &self.origin {
             line("Origin", origin);
         }
         self.headers.iter().for_each(|(name, value)| line(name, value));
         if !self.jar.is_empty() {
-            line("Cookie", &self.jar.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; "));
+            line(
+                "Cookie",
+                &self
+                    .jar
+                    .iter()
+                    .map(|(name, value)| format!("{name}={value}"))
+                    .collect::<Vec<_>>()
+                    .join("; "),
+            );
         }
         let (kind, body) = body.unwrap_or_default();
         if !kind.is_empty() {
             line("Content-Type", kind);
         }
         line("Content-Length", &body.len().to_string());
-        let text = raw_http::send(self.at, format!("{}\r\n\r\n{body}", lines.join("\r\n")).as_bytes()).await;
+        let text =
+            raw_http::send(self.at, format!("{}\r\n\r\n{body}", lines.join("\r\n")).as_bytes())
+                .await;
         let answered = read(&text);
         assert_documented(method, path, &answered);
         self.keep(&answered);
@@ -104,7 +127,13 @@ impl Visitor {
 
 fn read(text: &str) -> Answered {
     let (head, body) = text.split_once("\r\n\r\n").expect("an answer");
-    let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()));
+    let header = |line: &str| {
+        line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+    };
     let headers = head.lines().skip(1).filter_map(header).collect();
-    Answered { status: raw_http::status(text), headers, body: serde_json::from_str(body).unwrap_or_default() }
+    Answered {
+        status: raw_http::status(text),
+        headers,
+        body: serde_json::from_str(body).unwrap_or_default(),
+    }
 }

@@ -1,4 +1,4 @@
-//! The mail and the port it leaves through.
+//! The mail, and the port to the relay.
 
 pub mod message;
 pub mod render;
@@ -7,15 +7,16 @@ pub mod smtp;
 use std::{borrow::Cow, fmt};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
-use shared::{
+use domain::{
     address::EmailAddress,
     fault::{Fault, Reason},
-    trace,
 };
+use jiff::Timestamp;
+use runtime::trace;
 use zeroize::Zeroizing;
 
-/// A finished mail: who, and which bytes. Made only by [`render::Templates::login_code`], from a code that was alive.
+/// A rendered mail. Made only by [`render::Templates::login_code`], from a code that had not
+/// expired.
 pub struct Mail {
     pub(crate) recipient: EmailAddress,
     pub(crate) sender: EmailAddress,
@@ -25,17 +26,17 @@ pub struct Mail {
 }
 
 impl Mail {
-    /// The RFC 5322 text. Holds the code.
+    /// The whole message (RFC 5322). Contains the code.
     pub fn expose(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// When the code in it dies.
+    /// When the code in it expires.
     pub fn expires_at(&self) -> Timestamp {
         self.expires_at
     }
 
-    /// The Message-ID, the same for every copy of one event's mail.
+    /// The Message-ID, the same for every copy of the mail for one event.
     pub fn message_id(&self) -> &str {
         &self.message_id
     }
@@ -43,23 +44,26 @@ impl Mail {
 
 impl fmt::Debug for Mail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mail").field("recipient", &self.recipient).field("message_id", &self.message_id).finish_non_exhaustive()
+        f.debug_struct("Mail")
+            .field("recipient", &self.recipient)
+            .field("message_id", &self.message_id)
+            .finish_non_exhaustive()
     }
 }
 
-/// The relay took responsibility for the mail.
+/// The relay accepted the mail, and with it the responsibility.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
-    /// The relay's queue id, as far as its answer holds one.
+    /// The relay's queue id; empty if its answer has none.
     pub receipt: String,
 }
 
-/// How sending can fail. The difference decides whether a second mail is possible.
+/// Why a mail was not accepted. The difference decides whether a second mail is possible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SendError {
-    /// The relay certainly does not have the mail.
+    /// The relay certainly did not accept the mail.
     NotSent(Fault),
-    /// The relay had the whole mail and did not answer.
+    /// The relay received the whole mail and did not answer.
     Ambiguous(Cow<'static, str>),
 }
 
@@ -72,19 +76,19 @@ impl trace::Failure for SendError {
     }
 }
 
-/// Where mails go.
+/// The port to the relay.
 #[async_trait]
 pub trait Mailer: Send + Sync {
-    /// A connection that is ready for a mail. Nothing about a mail has been said on it.
-    async fn connect(&self) -> Result<Box<dyn Relay>, Fault>;
+    /// A connection that is ready for a mail. The relay has not been told about any mail on it.
+    async fn connect(&self) -> Result<Box<dyn RelayConnection>, Fault>;
 
     /// `Err` with the reason while the relay cannot be reached.
     async fn ready(&self) -> Result<(), Cow<'static, str>>;
 }
 
-/// A connection in hand, good for one mail.
+/// A connection that is ready to send one mail.
 #[async_trait]
-pub trait Relay: Send {
-    /// Sends the mail. `Ok` only after the relay's 250 to the final dot.
+pub trait RelayConnection: Send {
+    /// Sends the mail. `Ok` only after the relay answered 250 to the final dot.
     async fn send(self: Box<Self>, mail: &Mail) -> Result<Accepted, SendError>;
 }

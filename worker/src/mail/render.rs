@@ -1,24 +1,25 @@
-//! From a code to the words around it.
+//! Renders mails.
 //!
-//! The templates are compiled in; a directory of the operator's can replace any of them. They are tried with a sample
-//! when the process starts, so that a broken one is a start-up error and not a lost code.
+//! The templates are compiled in; a directory of the operator can replace any of them. They are
+//! rendered with a sample while the configuration is read, so that a broken one is an error at
+//! start and not a lost code.
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
-use jiff::Timestamp;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
-use shared::{
+use domain::{
     fault::{Fault, Reason},
     ids::EventId,
     login_code::{Code, LoginCode},
 };
+use jiff::Timestamp;
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
 
 use super::{
     Mail,
     message::{self, Content, Sender},
 };
 
-/// The three files of a login code's mail, by name, with what is compiled in.
+/// The three templates of the mail with a login code, by file name.
 const BUILT_IN: [(&str, &str); 3] = [
     (SUBJECT, include_str!("../../templates/login_code.subject.txt")),
     (TEXT, include_str!("../../templates/login_code.txt")),
@@ -28,95 +29,115 @@ const SUBJECT: &str = "login_code.subject.txt";
 const TEXT: &str = "login_code.txt";
 const HTML: &str = "login_code.html";
 
-/// Longest rendered part, in bytes. A template that loops is stopped here and by its fuel.
+/// Longest rendered part, in bytes.
 const MAX_PART: usize = 256 * 1024;
 
-/// A template that cannot be used. Shown at start.
+/// A template cannot be used. Shown at start.
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
-    /// The directory is none.
-    #[error("{path} is not a folder")]
-    NoFolder {
-        /// Which.
-        path: String,
-    },
-    /// It cannot be read.
+    /// The path is not a directory.
+    #[error("{path} is not a directory")]
+    NotADirectory { path: String },
+    /// The file cannot be read.
     #[error("the mail template {file} cannot be read: {source}")]
     Unreadable {
-        /// Which.
+        /// File name of the template.
         file: String,
-        /// The system's word.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// It is not a template, or fails with a sample code.
+    /// It is not a template, or it fails with the sample.
     #[error("the mail template {file} is broken: {why}")]
     Broken {
-        /// Which.
+        /// File name of the template.
         file: String,
-        /// minijinja's word.
+        /// minijinja's message, which names the line.
         why: String,
     },
-    /// It renders without the code in it.
+    /// It does not show the code.
     #[error("the mail template {file} does not show the code: put {{{{ code }}}} into it")]
     NoCode {
-        /// Which.
+        /// File name of the template.
         file: String,
     },
 }
 
-/// Why there is no mail.
+/// Why no mail was made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotMade {
-    /// The code does not work any more.
+    /// The code has expired by the time of rendering.
     #[error("the code has expired")]
     Expired,
-    /// It could not be rendered or addressed.
+    /// The mail could not be rendered or addressed.
     #[error(transparent)]
     Failed(#[from] Fault),
 }
 
-/// Makes mails.
+/// Renders mails for one application and sender.
 pub struct Templates {
     environment: Environment<'static>,
     app_name: String,
     sender: Sender,
 }
 
+impl fmt::Debug for Templates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Templates")
+            .field("app_name", &self.app_name)
+            .field("sender", &self.sender)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Templates {
-    /// The compiled-in templates, each replaced by the file of its name in `directory` if there is one.
-    pub fn load(directory: Option<&Path>, app_name: &str, sender: Sender) -> Result<Self, TemplateError> {
+    /// Loads the templates: each file of that name in `directory`, or else the one that is compiled
+    /// in.
+    pub fn load(
+        directory: Option<&Path>,
+        app_name: &str,
+        sender: Sender,
+    ) -> Result<Self, TemplateError> {
         if let Some(directory) = directory
             && !directory.is_dir()
         {
-            return Err(TemplateError::NoFolder { path: directory.display().to_string() });
+            return Err(TemplateError::NotADirectory { path: directory.display().to_string() });
         }
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|name| {
-            let html = Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("html"));
+            let html = Path::new(name)
+                .extension()
+                .is_some_and(|extension| extension.eq_ignore_ascii_case("html"));
             if html { AutoEscape::Html } else { AutoEscape::None }
         });
         for (name, built_in) in BUILT_IN {
             let source = match directory.map(|directory| directory.join(name)) {
                 Some(file) if file.exists() => {
-                    let unreadable = |source| TemplateError::Unreadable { file: file.display().to_string(), source };
+                    let unreadable = |source| TemplateError::Unreadable {
+                        file: file.display().to_string(),
+                        source,
+                    };
                     std::fs::read_to_string(&file).map_err(unreadable)?
                 }
                 _ => built_in.to_owned(),
             };
-            let broken = |error: minijinja::Error| TemplateError::Broken { file: name.to_owned(), why: error.to_string() };
+            let broken = |error: minijinja::Error| TemplateError::Broken {
+                file: name.to_owned(),
+                why: error.to_string(),
+            };
             environment.add_template_owned(name, source).map_err(broken)?;
         }
         let templates = Self { environment, app_name: app_name.to_owned(), sender };
-        templates.try_out()?;
+        templates.render_sample()?;
         Ok(templates)
     }
 
-    fn try_out(&self) -> Result<(), TemplateError> {
+    fn render_sample(&self) -> Result<(), TemplateError> {
         let sample = "246813";
         for (name, _) in BUILT_IN {
             let rendered = self.render(name, sample, "10 minutes", "12:10 UTC");
-            let rendered = rendered.map_err(|why| TemplateError::Broken { file: name.to_owned(), why })?;
+            let rendered =
+                rendered.map_err(|why| TemplateError::Broken { file: name.to_owned(), why })?;
             if name != SUBJECT && !rendered.contains(sample) {
                 return Err(TemplateError::NoCode { file: name.to_owned() });
             }
@@ -124,15 +145,27 @@ impl Templates {
         Ok(())
     }
 
-    fn render(&self, name: &str, code: &str, expires_in: &str, expires_at: &str) -> Result<String, String> {
+    fn render(
+        &self,
+        name: &str,
+        code: &str,
+        expires_in: &str,
+        expires_at: &str,
+    ) -> Result<String, String> {
         let template = self.environment.get_template(name).map_err(|error| error.to_string())?;
         let values = context! { app => self.app_name.as_str(), code, expires_in, expires_at };
         let rendered = template.render(values).map_err(|error| error.to_string())?;
         if rendered.len() > MAX_PART { Err(format!("over {MAX_PART} bytes")) } else { Ok(rendered) }
     }
 
-    /// The mail for a code, if that is alive at `now`: there is no other way to make one.
-    pub fn login_code(&self, event_id: &EventId, code: &LoginCode, now: Timestamp) -> Result<Mail, NotMade> {
+    /// Renders the mail for a code that has not expired at `now`. There is no other way to make a
+    /// mail.
+    pub fn login_code(
+        &self,
+        event_id: &EventId,
+        code: &LoginCode,
+        now: Timestamp,
+    ) -> Result<Mail, NotMade> {
         if now >= code.expires_at {
             return Err(NotMade::Expired);
         }
@@ -140,19 +173,30 @@ impl Templates {
         Ok(message::build(event_id, &self.sender, code, content, now)?)
     }
 
-    fn content(&self, code: &Code, now: Timestamp, expires_at: Timestamp) -> Result<Content, Fault> {
-        let (in_words, at) = (in_words(now, expires_at), expires_at.strftime("%H:%M UTC").to_string());
+    fn content(
+        &self,
+        code: &Code,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<Content, Fault> {
+        let (time_left, at) =
+            (time_left(now, expires_at), expires_at.strftime("%H:%M UTC").to_string());
         let render = |name| {
-            // minijinja's message may quote a value: only the file is named.
-            self.render(name, code.expose(), &in_words, &at)
-                .map_err(|_| Fault::permanent(Reason::RenderFailed, format!("the template {name} failed")))
+            // minijinja's message may quote a value, so only the file is named.
+            self.render(name, code.expose(), &time_left, &at).map_err(|_| {
+                Fault::permanent(Reason::RenderFailed, format!("the template {name} failed"))
+            })
         };
-        Ok(Content { subject: render(SUBJECT)?.trim().to_owned(), text: render(TEXT)?, html: render(HTML)? })
+        Ok(Content {
+            subject: render(SUBJECT)?.trim().to_owned(),
+            text: render(TEXT)?,
+            html: render(HTML)?,
+        })
     }
 }
 
-/// "10 minutes", "one minute": rounded to the nearest, never to zero.
-fn in_words(now: Timestamp, expires_at: Timestamp) -> String {
+/// "10 minutes", "one minute": rounded, never to zero.
+fn time_left(now: Timestamp, expires_at: Timestamp) -> String {
     match (expires_at.duration_since(now).as_secs() + 30) / 60 {
         ..=1 => "one minute".to_owned(),
         minutes @ 2..=90 => format!("{minutes} minutes"),

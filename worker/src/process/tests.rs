@@ -1,66 +1,80 @@
-//! The story with every port in hand: the moments that no real dependency produces on request.
+//! The story with every port scripted: the moments that no real dependency produces on request.
 
 use std::{
     borrow::Cow,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
-use shared::{
+use domain::{
     address::EmailAddress,
-    clock::Clock,
-    dedupe::{DedupeStore, embedded::EmbeddedDedupe},
-    health::Health,
+    claims::{ClaimStore, Owner, Owners, Terms},
+    clock::{Clock, SyncedClock},
+    codes::CodeSource,
     ids::{EventId, MagicAuthId},
     login_code::{Code, LoginCode},
-    metrics::Metrics,
     queue::{Consume, Delivery, Receipt, Verdict},
-    sqlite::Store,
-    workos::{CodeSource, WorkosClock},
 };
+use engine::{embedded::EmbeddedClaims, sqlite::Store};
+use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
+use runtime::{health::Health, metrics::Metrics};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    Manner, Pause,
+    breaker::CircuitBreaker,
     mail::{Accepted, Mailer, message::Sender, render::Templates},
+    state::WorkerConfig,
 };
 
-const TERMS: shared::dedupe::Terms =
-    shared::dedupe::Terms { lease: Duration::from_secs(20), sending: Duration::from_secs(20), done: Duration::from_secs(600) };
+const TERMS: Terms = Terms {
+    lease: Duration::from_secs(20),
+    sending: Duration::from_secs(20),
+    done: Duration::from_secs(600),
+};
 
 fn now() -> Timestamp {
     "2026-01-15T12:00:01Z".parse().expect("a time")
 }
 
 fn event() -> QueuedEvent {
-    QueuedEvent::decode(include_str!("../../../shared/tests/data/queued_event_v1.json").trim().as_bytes()).expect("the golden file")
+    QueuedEvent::decode(
+        include_str!("../../../shared/domain/tests/data/queued_event_v1.json").trim().as_bytes(),
+    )
+    .expect("the golden file")
 }
 
-/// A clock that moves when told to.
-struct Hands(Mutex<Timestamp>);
+/// A clock that is set by hand.
+struct TestClock {
+    now: Mutex<Timestamp>,
+    synced: AtomicBool,
+}
 
-impl Clock for Hands {
+impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        *self.0.lock().expect("not poisoned")
+        *self.now.lock()
     }
 }
 
-/// What the world does when asked.
+impl SyncedClock for TestClock {
+    fn is_synced(&self) -> bool {
+        self.synced.load(Ordering::Relaxed)
+    }
+}
+
+/// The way the dependencies behave.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Weather {
-    Fine,
-    /// Fetching the code panics.
+enum Behaviour {
+    Normal,
     CodesPanic,
-    /// The store forgets how to record.
+    /// The store cannot record a sent mail.
     RecordingFails,
-    /// The lease is taken away while the code is fetched.
+    /// The lease is lost while the code is fetched.
     LeaseIsLost,
-    /// The store never answers.
     StoreHangs,
     /// The reply to the announcement is lost, one time.
     ReplyIsLost,
@@ -68,18 +82,18 @@ enum Weather {
     RelayIsFar,
 }
 
-struct World {
-    weather: Weather,
-    clock: Arc<Hands>,
+struct Scripted {
+    behaviour: Behaviour,
+    clock: Arc<TestClock>,
     lost_one: AtomicBool,
-    store: EmbeddedDedupe,
+    store: EmbeddedClaims,
     _folder: tempfile::TempDir,
 }
 
 #[async_trait]
-impl CodeSource for World {
+impl CodeSource for Scripted {
     async fn login_code(&self, _: &MagicAuthId) -> Result<LoginCode, Fault> {
-        assert!(self.weather != Weather::CodesPanic, "a bug");
+        assert!(self.behaviour != Behaviour::CodesPanic, "a bug");
         Ok(LoginCode {
             code: Code::parse("123456".to_owned()).expect("valid"),
             recipient: EmailAddress::parse("alice@example.com").expect("valid"),
@@ -89,26 +103,29 @@ impl CodeSource for World {
 }
 
 #[async_trait]
-impl DedupeStore for World {
+impl ClaimStore for Scripted {
     async fn claim(&self, event_id: &EventId, owner: Owner) -> Result<Claim, Fault> {
-        if self.weather == Weather::StoreHangs {
+        if self.behaviour == Behaviour::StoreHangs {
             std::future::pending::<()>().await;
         }
         self.store.claim(event_id, owner).await
     }
     async fn sending(&self, lease: Lease) -> Result<Option<Sending>, (Lease, Fault)> {
-        match self.weather {
-            Weather::LeaseIsLost => Ok(None),
+        match self.behaviour {
+            Behaviour::LeaseIsLost => Ok(None),
             // The store has taken note; only its reply is lost, and only this time.
-            Weather::ReplyIsLost if !self.lost_one.swap(true, Ordering::Relaxed) => {
+            Behaviour::ReplyIsLost if !self.lost_one.swap(true, Ordering::Relaxed) => {
                 let sending = self.store.sending(lease).await.expect("answers").expect("ours");
-                Err((sending.nothing_was_sent(), Fault::transient(Reason::DedupeUnavailable, "the reply was lost")))
+                Err((
+                    sending.nothing_was_sent(),
+                    Fault::transient(Reason::DedupeUnavailable, "the reply was lost"),
+                ))
             }
             _ => self.store.sending(lease).await,
         }
     }
     async fn complete(&self, sending: &Sending, receipt: &str) -> Result<Completion, Fault> {
-        if self.weather == Weather::RecordingFails {
+        if self.behaviour == Behaviour::RecordingFails {
             return Err(Fault::transient(Reason::DedupeUnavailable, "away"));
         }
         self.store.complete(sending, receipt).await
@@ -125,97 +142,123 @@ impl DedupeStore for World {
 }
 
 #[async_trait]
-impl Mailer for World {
-    async fn connect(&self) -> Result<Box<dyn Relay>, Fault> {
-        if self.weather == Weather::RelayIsFar {
-            *self.clock.0.lock().expect("not poisoned") += SignedDuration::from_mins(10);
+impl Mailer for Scripted {
+    async fn connect(&self) -> Result<Box<dyn RelayConnection>, Fault> {
+        if self.behaviour == Behaviour::RelayIsFar {
+            *self.clock.now.lock() += SignedDuration::from_mins(10);
         }
-        Ok(Box::new(Counting))
+        Ok(Box::new(Accepting))
     }
     async fn ready(&self) -> Result<(), Cow<'static, str>> {
         Ok(())
     }
 }
 
-/// Accepts everything.
-struct Counting;
+/// A relay that accepts every mail.
+struct Accepting;
 
 #[async_trait]
-impl Relay for Counting {
+impl RelayConnection for Accepting {
     async fn send(self: Box<Self>, _: &Mail) -> Result<Accepted, SendError> {
         Ok(Accepted { receipt: "4Zx1".to_owned() })
     }
 }
 
-fn back(weather: Weather, health: &mut Health) -> Back {
+fn worker(behaviour: Behaviour, health: &mut Health) -> Worker {
+    let clock = Arc::new(TestClock { now: Mutex::new(now()), synced: AtomicBool::new(false) });
+    worker_with_clock(behaviour, health, clock)
+}
+
+fn worker_with_clock(behaviour: Behaviour, health: &mut Health, clock: Arc<TestClock>) -> Worker {
     let folder = tempfile::tempdir().expect("a folder");
-    let clock = Arc::new(Hands(Mutex::new(now())));
-    let store = EmbeddedDedupe::new(Store::open(folder.path()).expect("opens"), clock.clone(), TERMS);
-    let world = Arc::new(World { weather, clock: clock.clone(), lost_one: AtomicBool::new(false), store, _folder: folder });
+    let store =
+        EmbeddedClaims::new(Store::open(folder.path()).expect("opens"), clock.clone(), TERMS);
+    let world = Arc::new(Scripted {
+        behaviour,
+        clock: clock.clone(),
+        lost_one: AtomicBool::new(false),
+        store,
+        _folder: folder,
+    });
     let metrics = Arc::new(Metrics::new("test").expect("declared rightly"));
-    let clock = Arc::new(WorkosClock::new(clock, Arc::clone(&metrics)));
-    let sender = Sender { name: None, address: EmailAddress::parse("login@acme.example").expect("valid") };
-    Back {
-        dedupe: world.clone(),
+    let sender =
+        Sender { name: None, address: EmailAddress::parse("login@acme.example").expect("valid") };
+    Worker {
+        claims: world.clone(),
+        owners: Owners::new(1),
         codes: world.clone(),
         mailer: world,
-        templates: Templates::load(None, "Acme", sender).expect("usable"),
+        templates: Arc::new(Templates::load(None, "Acme", sender).expect("usable")),
         clock,
         chance: Arc::new(|| 0.0),
-        pause: Arc::new(Pause::new(Arc::clone(&metrics), Arc::new(|| 0.0))),
+        breaker: Arc::new(CircuitBreaker::new(Arc::clone(&metrics), Arc::new(|| 0.0))),
         metrics,
-        manner: Manner { concurrency: 1, on_ambiguity: OnAmbiguity::Resend, record_for: Duration::from_millis(200) },
+        config: WorkerConfig {
+            concurrency: 1,
+            on_ambiguity: OnAmbiguity::Resend,
+            record_for: Duration::from_millis(200),
+        },
         heartbeat: health.heartbeat("worker"),
         stop: CancellationToken::new(),
     }
 }
 
 #[tokio::test]
-async fn a_fine_day() {
-    let back = back(Weather::Fine, &mut Health::default());
-    assert_eq!(process(&back, &event(), 1).await, Outcome::Sent { receipt: "4Zx1".to_owned() });
-    assert_eq!(process(&back, &event(), 1).await, Outcome::Duplicate);
+async fn the_normal_case() {
+    let worker = worker(Behaviour::Normal, &mut Health::default());
+    assert_eq!(process(&worker, &event(), 1).await, Outcome::Sent { receipt: "4Zx1".to_owned() });
+    assert_eq!(process(&worker, &event(), 1).await, Outcome::Duplicate);
 }
 
 #[tokio::test]
 async fn a_mail_that_cannot_be_recorded_is_sent_all_the_same() {
-    let back = back(Weather::RecordingFails, &mut Health::default());
-    assert!(matches!(process(&back, &event(), 1).await, Outcome::Sent { .. }), "after the 250 nothing becomes a retry");
-    assert!(back.metrics.expose().contains("authpost_claims_total{result=\"unrecorded\"} 1"));
+    let worker = worker(Behaviour::RecordingFails, &mut Health::default());
+    assert!(
+        matches!(process(&worker, &event(), 1).await, Outcome::Sent { .. }),
+        "after the 250 nothing becomes a retry"
+    );
+    assert!(worker.metrics.expose().contains("authpost_claims_total{result=\"unrecorded\"} 1"));
 }
 
 #[tokio::test]
-async fn a_code_that_dies_on_the_way_to_the_relay_is_not_mailed() {
-    let back = back(Weather::RelayIsFar, &mut Health::default());
+async fn a_code_that_expires_on_the_way_to_the_relay_is_not_mailed() {
+    let worker = worker(Behaviour::RelayIsFar, &mut Health::default());
     // Its lease ran out on the way as well; whichever is seen first.
-    assert!(matches!(process(&back, &event(), 1).await, Outcome::Expired { .. }));
-    assert!(back.metrics.expose().contains("authpost_delivery_seconds_count 0"));
+    assert!(matches!(process(&worker, &event(), 1).await, Outcome::Expired { .. }));
+    assert!(worker.metrics.expose().contains("authpost_delivery_seconds_count 0"));
 }
 
 #[tokio::test]
-async fn a_code_is_given_up_unasked_only_by_a_clock_that_was_compared() {
-    let back = back(Weather::Fine, &mut Health::default());
+async fn an_expired_code_is_given_up_unasked_only_by_a_synced_clock() {
+    let clock = Arc::new(TestClock { now: Mutex::new(now()), synced: AtomicBool::new(false) });
+    let worker = worker_with_clock(Behaviour::Normal, &mut Health::default(), Arc::clone(&clock));
     let mut dead = event();
     dead.expires_at = now() - SignedDuration::from_secs(1);
-    assert!(matches!(process(&back, &dead, 1).await, Outcome::Sent { .. }), "WorkOS says that it lives");
-    back.clock.compare(now());
+    assert!(
+        matches!(process(&worker, &dead, 1).await, Outcome::Sent { .. }),
+        "WorkOS says that it is valid"
+    );
+    clock.synced.store(true, Ordering::Relaxed);
     dead.event_id = EventId::parse("event_2").expect("valid");
-    assert_eq!(process(&back, &dead, 1).await, Outcome::Expired { after: Reason::None });
+    assert_eq!(process(&worker, &dead, 1).await, Outcome::Expired { after: Reason::None });
 }
 
 #[tokio::test]
 async fn a_lost_reply_costs_a_moment_and_not_a_term() {
-    let back = back(Weather::ReplyIsLost, &mut Health::default());
-    assert!(matches!(process(&back, &event(), 1).await, Outcome::Sent { .. }));
+    let worker = worker(Behaviour::ReplyIsLost, &mut Health::default());
+    assert!(matches!(process(&worker, &event(), 1).await, Outcome::Sent { .. }));
 }
 
 #[tokio::test]
 async fn without_a_lease_nothing_is_sent() {
-    let back = back(Weather::LeaseIsLost, &mut Health::default());
-    let outcome = process(&back, &event(), 3).await;
+    let worker = worker(Behaviour::LeaseIsLost, &mut Health::default());
+    let outcome = process(&worker, &event(), 3).await;
     assert!(matches!(outcome, Outcome::Retry { attempt: 3, .. }), "{outcome:?}");
-    let exposition = back.metrics.expose();
-    assert!(exposition.contains("authpost_claims_total{result=\"lost\"} 1") && exposition.contains("authpost_delivery_seconds_count 0"));
+    let exposition = worker.metrics.expose();
+    assert!(
+        exposition.contains("authpost_claims_total{result=\"lost\"} 1")
+            && exposition.contains("authpost_delivery_seconds_count 0")
+    );
 }
 
 /// One delivery, and then none.
@@ -243,31 +286,39 @@ struct Told(Arc<Mutex<Option<Verdict>>>, CancellationToken);
 #[async_trait]
 impl Receipt for Told {
     async fn settle(self: Box<Self>, verdict: Verdict) -> Result<(), Fault> {
-        *self.0.lock().expect("not poisoned") = Some(verdict);
+        *self.0.lock() = Some(verdict);
         self.1.cancel();
         Ok(())
     }
 }
 
-fn one(back: &Back) -> (Box<One>, Arc<Mutex<Option<Verdict>>>) {
+fn one(worker: &Worker) -> (Box<One>, Arc<Mutex<Option<Verdict>>>) {
     let told = Arc::new(Mutex::new(None));
-    let receipt = Box::new(Told(Arc::clone(&told), back.stop.clone()));
-    (Box::new(One { delivery: Some(Delivery { event: Ok(event()), attempt: 1, queued_at: None, receipt }) }), told)
+    let receipt = Box::new(Told(Arc::clone(&told), worker.stop.clone()));
+    (
+        Box::new(One {
+            delivery: Some(Delivery { event: Ok(event()), attempt: 1, queued_at: None, receipt }),
+        }),
+        told,
+    )
 }
 
 #[tokio::test]
-async fn a_bug_buries_its_event_and_the_loop_goes_on() {
-    let back = Arc::new(back(Weather::CodesPanic, &mut Health::default()));
-    let (queue, told) = one(&back);
-    crate::run(back, queue).await;
-    let verdict = told.lock().expect("not poisoned").take();
-    assert!(matches!(verdict, Some(Verdict::Bury { reason: Reason::Panicked, .. })), "{verdict:?}");
+async fn a_panic_dead_letters_its_event_and_the_loop_goes_on() {
+    let worker = Arc::new(worker(Behaviour::CodesPanic, &mut Health::default()));
+    let (queue, told) = one(&worker);
+    crate::run(worker, queue).await;
+    let verdict = told.lock().take();
+    assert!(
+        matches!(verdict, Some(Verdict::DeadLetter { reason: Reason::Panicked, .. })),
+        "{verdict:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_whose_tasks_never_end_is_called_stuck_and_an_idle_one_is_not() {
     let mut health = Health::default();
-    let idle = Arc::new(back(Weather::Fine, &mut health));
+    let idle = Arc::new(worker(Behaviour::Normal, &mut health));
     let running = tokio::spawn(crate::run(Arc::clone(&idle), Box::new(One { delivery: None })));
     tokio::time::advance(Duration::from_secs(1000)).await;
     sleep(Duration::from_secs(10)).await;
@@ -276,7 +327,7 @@ async fn a_worker_whose_tasks_never_end_is_called_stuck_and_an_idle_one_is_not()
     running.await.expect("no panic");
 
     let mut health = Health::default();
-    let hanging = Arc::new(back(Weather::StoreHangs, &mut health));
+    let hanging = Arc::new(worker(Behaviour::StoreHangs, &mut health));
     let (queue, _) = one(&hanging);
     let running = tokio::spawn(crate::run(Arc::clone(&hanging), queue));
     sleep(Duration::from_secs(200)).await;

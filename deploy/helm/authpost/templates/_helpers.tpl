@@ -31,7 +31,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- else }}{{ fail "set secrets.existingSecret, or secrets.values" }}{{ end -}}
 {{- end -}}
 
-{{/* What a role reads, as variable: key of the Secret. A front that signs nobody in has no use for the API key. */}}
+{{/* The secrets of a role, as variable: key of the Secret. An ingress without sign-in does not need the API key. */}}
 {{- define "authpost.secretFiles" -}}
 AMQP_URL_FILE: amqp-url
 REDIS_URL_FILE: redis-url

@@ -1,4 +1,4 @@
-//! The keys that the stand-in signs session tokens with. They guard nothing: everybody has them.
+//! The keys that the stand-in signs session tokens with. They are public, and protect nothing.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -28,7 +28,7 @@ impl Keys {
         PAIRS[self.rotations % PAIRS.len()]
     }
 
-    /// As `GET /sso/jwks/{client_id}` answers.
+    /// The answer to `GET /sso/jwks/{client_id}` (RFC 7517).
     pub(super) fn set(&self) -> Value {
         // Our own files, checked by every test that signs somebody in.
         let Ok(pair) = RsaKeyPair::from_der(self.pair()) else { return json!({ "keys": [] }) };
@@ -39,7 +39,7 @@ impl Keys {
 
     /// A token with these claims.
     pub(super) fn sign(&self, claims: &impl Serialize) -> String {
-        shared::crypto::install_provider();
+        runtime::crypto::install_provider();
         let header = Header { kid: Some(self.id()), ..Header::new(Algorithm::RS256) };
         encode(&header, claims, &EncodingKey::from_rsa_der(self.pair())).unwrap_or_default()
     }

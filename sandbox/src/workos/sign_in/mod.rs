@@ -1,47 +1,46 @@
-//! The stand-in's AuthKit: pages that ask for an address and a code, the exchange, memberships, keys, logout.
+//! The stand-in's AuthKit: pages that ask for an address and a code, the exchange, memberships,
+//! keys, logout.
 //!
-//! It refuses in the shapes WorkOS documents (<https://workos.com/docs/reference/authkit/authentication-errors>), and
-//! lists memberships as production does: only active ones, unless `statuses` asks for others.
+//! It refuses in the shapes WorkOS documents
+//! (<https://workos.com/docs/reference/authkit/authentication-errors>), and lists memberships as
+//! production does: only active ones, unless `statuses` asks for others.
 
 mod authenticate;
 mod keys;
 mod pages;
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Mutex,
-};
+use std::collections::{HashMap, VecDeque};
 
 use hyper::{Method, StatusCode};
 use jiff::Timestamp;
+use parking_lot::Mutex;
+use runtime::{
+    http::{self, Answer},
+    random::ulid,
+};
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use shared::http::{self, Answer};
-use ulid::Ulid;
 use url::Url;
 
 use self::keys::Keys;
-use super::{Asked, Instead, Shared, lock, refuse};
+use super::{Asked, Instead, Shared, refuse};
 
 /// A call that can be answered in another way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Call {
-    /// `POST /user_management/authenticate`
     Authenticate,
-    /// `GET /user_management/organization_memberships`
     Memberships,
-    /// `GET /sso/jwks/{client_id}`
     KeySet,
 }
 
-/// Where webhooks go.
+/// The receiver that webhooks are posted to.
 #[derive(Clone)]
 pub(super) struct Webhooks {
     pub(super) url: String,
     pub(super) secret: SecretString,
 }
 
-/// What AuthKit knows.
+/// What the stand-in for AuthKit remembers.
 #[derive(Default)]
 pub(super) struct AuthKit {
     people: Mutex<People>,
@@ -74,7 +73,7 @@ struct Grant {
     made_at: Timestamp,
 }
 
-/// What a refresh token is good for.
+/// What a refresh token can be exchanged for.
 #[derive(Clone)]
 struct Session {
     id: String,
@@ -84,14 +83,27 @@ struct Session {
 
 impl AuthKit {
     /// The user with this address, made at first mention.
-    pub(super) fn user_id(&self, email: &str) -> String {
-        lock(&self.people).ids.entry(email.to_owned()).or_insert_with(|| format!("user_{}", Ulid::generate())).clone()
+    pub(super) fn user_id(&self, email: &str, now: Timestamp) -> String {
+        self.people
+            .lock()
+            .ids
+            .entry(email.to_owned())
+            .or_insert_with(|| format!("user_{}", ulid(now)))
+            .clone()
     }
 
-    pub(super) fn set_membership(&self, email: &str, organization: &str, status: &str) {
-        let mut people = lock(&self.people);
-        people.memberships.retain(|membership| (membership.email.as_str(), membership.organization.as_str()) != (email, organization));
-        let id = format!("om_{}", Ulid::generate());
+    pub(super) fn set_membership(
+        &self,
+        email: &str,
+        organization: &str,
+        status: &str,
+        now: Timestamp,
+    ) {
+        let mut people = self.people.lock();
+        people.memberships.retain(|membership| {
+            (membership.email.as_str(), membership.organization.as_str()) != (email, organization)
+        });
+        let id = format!("om_{}", ulid(now));
         people.memberships.push(Membership {
             id,
             email: email.to_owned(),
@@ -101,28 +113,37 @@ impl AuthKit {
     }
 
     pub(super) fn rotate_keys(&self) {
-        lock(&self.keys).rotate();
+        self.keys.lock().rotate();
     }
 
     pub(super) fn answer_instead(&self, call: Call, answers: impl IntoIterator<Item = Instead>) {
-        lock(&self.instead).entry(call).or_default().extend(answers);
+        self.instead.lock().entry(call).or_default().extend(answers);
     }
 
     /// The bodies, or the queries, of every call of this kind.
     pub(super) fn calls(&self, call: Call) -> Vec<String> {
-        lock(&self.calls).iter().filter(|(kind, _)| *kind == call).map(|(_, with)| with.clone()).collect()
+        self.calls
+            .lock()
+            .iter()
+            .filter(|(kind, _)| *kind == call)
+            .map(|(_, with)| with.clone())
+            .collect()
     }
 
-    /// Signs `email` in for the browser that was sent to `authorize`, and says where it goes next. `None` if that is no
-    /// address of ours to send browsers to.
+    /// Signs `email` in for the browser that was sent to `authorize`, and says where it goes next.
+    /// `None` if that is no address of ours to send browsers to.
     pub(super) fn approve(&self, authorize: &Url, email: &str, now: Timestamp) -> Option<Url> {
         let query: HashMap<_, _> = authorize.query_pairs().collect();
-        let code = Ulid::generate().to_string();
+        let code = ulid(now).to_string();
         let text = |name: &str| query.get(name).map(ToString::to_string);
         let mut back: Url = query.get("redirect_uri")?.parse().ok()?;
-        let grant =
-            Grant { email: email.to_owned(), organization: text("organization_id"), challenge: text("code_challenge"), made_at: now };
-        lock(&self.people).grants.insert(code.clone(), grant);
+        let grant = Grant {
+            email: email.to_owned(),
+            organization: text("organization_id"),
+            challenge: text("code_challenge"),
+            made_at: now,
+        };
+        self.people.lock().grants.insert(code.clone(), grant);
         back.query_pairs_mut().append_pair("code", &code);
         if let Some(state) = text("state") {
             back.query_pairs_mut().append_pair("state", &state);
@@ -135,13 +156,17 @@ impl AuthKit {
 pub(super) async fn answer(shared: &Shared, asked: &Asked) -> Option<Answer> {
     let path = asked.path.as_str();
     let (call, with) = match (&asked.method, path) {
-        (&Method::POST, "/user_management/authenticate") => (Call::Authenticate, asked.body.clone()),
-        (&Method::GET, "/user_management/organization_memberships") => (Call::Memberships, asked.query.clone()),
+        (&Method::POST, "/user_management/authenticate") => {
+            (Call::Authenticate, asked.body.clone())
+        }
+        (&Method::GET, "/user_management/organization_memberships") => {
+            (Call::Memberships, asked.query.clone())
+        }
         (&Method::GET, path) if path.starts_with("/sso/jwks/") => (Call::KeySet, path.to_owned()),
         _ => return pages::answer(shared, asked).await,
     };
-    lock(&shared.authkit.calls).push((call, with));
-    let instead = lock(&shared.authkit.instead).get_mut(&call).and_then(VecDeque::pop_front);
+    shared.authkit.calls.lock().push((call, with));
+    let instead = shared.authkit.instead.lock().get_mut(&call).and_then(VecDeque::pop_front);
     if let Some(answer) = super::carry_out(instead).await {
         return Some(answer);
     }
@@ -149,7 +174,7 @@ pub(super) async fn answer(shared: &Shared, asked: &Asked) -> Option<Answer> {
         Call::Authenticate => authenticate::answer(shared, &asked.body),
         Call::Memberships if !asked.authorized => refuse(StatusCode::UNAUTHORIZED, "Unauthorized"),
         Call::Memberships => memberships(shared, &asked.query),
-        Call::KeySet => http::json(StatusCode::OK, &lock(&shared.authkit.keys).set()),
+        Call::KeySet => http::json(StatusCode::OK, &shared.authkit.keys.lock().set()),
     })
 }
 
@@ -159,19 +184,28 @@ fn memberships(shared: &Shared, query: &str) -> Answer {
         let body = json!({ "code": "missing_user_id_or_organization_id", "message": "Either user_id or organization_id is required." });
         return http::json(StatusCode::BAD_REQUEST, &body);
     };
-    let statuses: Vec<&str> = query.get("statuses").map_or(vec!["active"], |statuses| statuses.split(',').collect());
+    let statuses: Vec<&str> =
+        query.get("statuses").map_or(vec!["active"], |statuses| statuses.split(',').collect());
     let limit = query.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(10);
-    let people = lock(&shared.authkit.people);
-    let theirs = people.memberships.iter().filter(|membership| people.ids.get(&membership.email) == Some(user_id));
+    let people = shared.authkit.people.lock();
+    let theirs = people
+        .memberships
+        .iter()
+        .filter(|membership| people.ids.get(&membership.email) == Some(user_id));
     let wanted = theirs.filter(|membership| statuses.contains(&membership.status.as_str()));
-    let mut rest = wanted.skip_while(|membership| query.get("after").is_some_and(|after| *after != membership.id)).peekable();
+    let mut rest = wanted
+        .skip_while(|membership| query.get("after").is_some_and(|after| *after != membership.id))
+        .peekable();
     if query.contains_key("after") {
         rest.next();
     }
     let page: Vec<&Membership> = rest.by_ref().take(limit).collect();
     let after = rest.peek().and_then(|_| page.last()).map(|last| last.id.clone());
     let data: Vec<Value> = page.iter().map(|membership| describe(membership, user_id)).collect();
-    http::json(StatusCode::OK, &json!({ "object": "list", "data": data, "list_metadata": { "before": null, "after": after } }))
+    http::json(
+        StatusCode::OK,
+        &json!({ "object": "list", "data": data, "list_metadata": { "before": null, "after": after } }),
+    )
 }
 
 fn describe(membership: &Membership, user_id: &str) -> Value {

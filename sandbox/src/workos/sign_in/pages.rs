@@ -1,5 +1,5 @@
-//! What a person sees of the stand-in's AuthKit: a page that asks for the address, one that takes the code, and the way
-//! back. The code comes by mail, so that asking for one posts the webhook.
+//! The pages of the stand-in's AuthKit: one that asks for the address, one that takes the code, and
+//! the redirect back. The code comes by mail, so asking for one posts the webhook.
 
 use std::collections::HashMap;
 
@@ -8,18 +8,19 @@ use hyper::{
     header::{CONTENT_SECURITY_POLICY, HeaderValue, LOCATION, REFERRER_POLICY},
 };
 use minijinja::{Environment, context};
-use shared::http::{self, Answer};
+use runtime::http::{self, Answer};
 use url::Url;
 
-use super::{Asked, Shared, authenticate, lock};
+use super::{Asked, Shared, authenticate};
 use crate::workos::{self, MagicAuth, post};
 
 const FRAME: &str = include_str!("page.html");
 
-/// Without a word about forms: a browser would hold that against the way back, too.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'";
+/// Has no `form-action`: browsers would apply it to the redirect back as well.
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'";
 
-/// What is shown.
+/// The page that is shown.
 enum Step<'a> {
     Address { problem: &'a str },
     Code { email: &'a str, id: &'a str, problem: &'a str },
@@ -42,7 +43,8 @@ fn show(asked: &Asked, step: &Step<'_>) -> Answer {
         Step::Code { email, id, problem } => ("code", *email, *id, *problem),
         Step::LoggedOut => ("logged_out", "", "", ""),
     };
-    let query: HashMap<String, String> = url::form_urlencoded::parse(asked.query.as_bytes()).into_owned().collect();
+    let query: HashMap<String, String> =
+        url::form_urlencoded::parse(asked.query.as_bytes()).into_owned().collect();
     let values = context! { step => name, email, id, problem, hint => query.get("login_hint"), action => format!("?{}", asked.query) };
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::Html);
@@ -54,7 +56,8 @@ fn show(asked: &Asked, step: &Step<'_>) -> Answer {
 }
 
 async fn submitted(shared: &Shared, asked: &Asked) -> Answer {
-    let form: HashMap<String, String> = url::form_urlencoded::parse(asked.body.as_bytes()).into_owned().collect();
+    let form: HashMap<String, String> =
+        url::form_urlencoded::parse(asked.body.as_bytes()).into_owned().collect();
     let field = |name: &str| form.get(name).map(|value| value.trim()).unwrap_or_default();
     let (email, id) = (field("email"), field("id"));
     if id.is_empty() {
@@ -63,23 +66,33 @@ async fn submitted(shared: &Shared, asked: &Asked) -> Answer {
             Err(problem) => show(asked, &Step::Address { problem }),
         };
     }
-    let right = lock(&shared.codes).get(id).is_some_and(|made| made.is_for(email, field("code"), shared.clock.now()));
+    let right = shared
+        .codes
+        .lock()
+        .get(id)
+        .is_some_and(|made| made.is_for(email, field("code"), shared.clock.now()));
     if !right {
-        return show(asked, &Step::Code { email, id, problem: "That is not the code, or it has expired." });
+        let problem = "That is not the code, or it has expired.";
+        return show(asked, &Step::Code { email, id, problem });
     }
-    lock(&shared.codes).remove(id);
-    let authorize = Url::parse(&format!("http://{}/user_management/authorize?{}", shared.address, asked.query)).ok();
+    shared.codes.lock().remove(id);
+    let authorize =
+        Url::parse(&format!("http://{}/user_management/authorize?{}", shared.address, asked.query))
+            .ok();
     let back = authorize.and_then(|url| shared.authkit.approve(&url, email, shared.clock.now()));
-    back.map_or_else(|| show(asked, &Step::Address { problem: "There is no redirect_uri to go back to." }), |url| redirect(&url))
+    back.map_or_else(
+        || show(asked, &Step::Address { problem: "There is no redirect_uri to go back to." }),
+        |url| redirect(&url),
+    )
 }
 
-/// Makes a code, and tells who listens.
+/// Makes a code, and posts its webhook.
 async fn ask(shared: &Shared, email: &str) -> Result<MagicAuth, &'static str> {
-    if shared::address::EmailAddress::parse(email).is_err() {
+    if domain::address::EmailAddress::parse(email).is_err() {
         return Err("That is not an address mail can be sent to.");
     }
     let made = workos::make_code(shared, email, workos::LIFE);
-    let webhooks = lock(&shared.authkit.webhooks).clone();
+    let webhooks = shared.authkit.webhooks.lock().clone();
     if let Some(webhooks) = webhooks {
         let posted = post(&webhooks.url, &webhooks.secret, &made.event(), shared.clock.now()).await;
         if !posted.is_ok_and(|posted| posted.status == 200) {
@@ -90,7 +103,8 @@ async fn ask(shared: &Shared, email: &str) -> Result<MagicAuth, &'static str> {
 }
 
 fn log_out(shared: &Shared, asked: &Asked) -> Answer {
-    let query: HashMap<String, String> = url::form_urlencoded::parse(asked.query.as_bytes()).into_owned().collect();
+    let query: HashMap<String, String> =
+        url::form_urlencoded::parse(asked.query.as_bytes()).into_owned().collect();
     authenticate::end(shared, query.get("session_id").map(String::as_str).unwrap_or_default());
     let back = query.get("return_to").and_then(|url| url.parse().ok());
     back.map_or_else(|| show(asked, &Step::LoggedOut), |url| redirect(&url))

@@ -1,11 +1,14 @@
 //! Mails as a reader gets them.
 
-use shared::address::EmailAddress;
+use domain::address::EmailAddress;
 
 use super::*;
 
 fn sender() -> Sender {
-    Sender { name: Some("Acme".to_owned()), address: EmailAddress::parse("login@acme.example").expect("valid") }
+    Sender {
+        name: Some("Acme".to_owned()),
+        address: EmailAddress::parse("login@acme.example").expect("valid"),
+    }
 }
 
 fn at(text: &str) -> Timestamp {
@@ -26,13 +29,17 @@ fn mail(templates: &Templates) -> Mail {
 fn the_built_in_mail() {
     let templates = Templates::load(None, "Acme", sender()).expect("usable");
     let mail = mail(&templates);
-    insta::assert_snapshot!(String::from_utf8(mail.expose().to_vec()).expect("ASCII").replace("\r\n", "\n"));
+    insta::assert_snapshot!(
+        String::from_utf8(mail.expose().to_vec()).expect("ASCII").replace("\r\n", "\n")
+    );
     assert!(mail.expose().is_ascii(), "8-bit bytes need an extension that a relay may lack");
 }
 
 #[test]
 fn an_app_name_cannot_break_out_of_the_markup() {
-    let templates = Templates::load(None, "<script>alert(1)</script>\r\nBcc: eve@example.com", sender()).expect("usable");
+    let templates =
+        Templates::load(None, "<script>alert(1)</script>\r\nBcc: eve@example.com", sender())
+            .expect("usable");
     let text = String::from_utf8(mail(&templates).expose().to_vec()).expect("ASCII");
     let (_, html) = text.split_once("Content-Type: text/html").expect("an HTML part");
     assert!(!html.contains("<script>"), "{html}");
@@ -50,7 +57,8 @@ fn two_copies_of_one_mail_are_the_same() {
 #[test]
 fn an_operator_can_replace_a_file() {
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join(SUBJECT), "{{ code }} is your {{ app }} code\n").expect("written");
+    std::fs::write(folder.path().join(SUBJECT), "{{ code }} is your {{ app }} code\n")
+        .expect("written");
     let templates = Templates::load(Some(folder.path()), "Acme", sender()).expect("usable");
     let text = String::from_utf8(mail(&templates).expose().to_vec()).expect("ASCII");
     assert!(text.contains("Subject: 048159 is your Acme code\r\n"), "{text}");
@@ -65,7 +73,9 @@ fn a_broken_file_is_a_start_up_error_that_names_it() {
     ] {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join(name), source).expect("written");
-        let error = Templates::load(Some(folder.path()), "Acme", sender()).err().expect("refused").to_string();
+        let error = Templates::load(Some(folder.path()), "Acme", sender())
+            .expect_err("refused")
+            .to_string();
         assert!(error.contains(says), "{error}");
     }
 }
@@ -84,10 +94,16 @@ fn no_mail_is_made_of_an_expired_code() {
 }
 
 #[test]
-fn the_time_left_is_said_in_words() {
-    for (left, words) in [(5, "one minute"), (89, "one minute"), (90, "2 minutes"), (598, "10 minutes"), (7200, "2 hours")] {
+fn the_time_left_is_said_time_left() {
+    for (left, words) in [
+        (5, "one minute"),
+        (89, "one minute"),
+        (90, "2 minutes"),
+        (598, "10 minutes"),
+        (7200, "2 hours"),
+    ] {
         let now = at("2026-01-15T12:00:00Z");
-        assert_eq!(in_words(now, now + jiff::SignedDuration::from_secs(left)), words, "{left} s");
+        assert_eq!(time_left(now, now + jiff::SignedDuration::from_secs(left)), words, "{left} s");
     }
 }
 

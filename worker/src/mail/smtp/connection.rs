@@ -1,4 +1,5 @@
-//! One SMTP connection: opened with every step bounded, used for one mail after another as long as each ended cleanly.
+//! One SMTP connection: opened with a limit on every step, and reused as long as each mail ended
+//! cleanly.
 
 use std::{
     iter,
@@ -6,6 +7,10 @@ use std::{
     time::Duration,
 };
 
+use domain::{
+    address::EmailAddress,
+    fault::{Fault, Reason},
+};
 use lettre::transport::smtp::{
     Error as SmtpError,
     authentication::{Credentials, Mechanism},
@@ -15,21 +20,17 @@ use lettre::transport::smtp::{
     response::Response,
 };
 use secrecy::ExposeSecret as _;
-use shared::{
-    address::EmailAddress,
-    fault::{Fault, Reason},
-};
 use tokio::time::{Instant, timeout};
 
 use super::{
+    config::{RelayConfig, Timeouts},
     reply::{self, Phase, refusal, unavailable},
-    settings::{SmtpSettings, Timeouts},
-    stream::{self, Greeted, in_time},
+    stream::{self, Greeted, within},
 };
 use crate::mail::{Accepted, Mail, SendError, message};
 
 /// A connection that is ready for mails.
-pub(super) struct Connection {
+pub(super) struct SmtpConnection {
     smtp: AsyncSmtpConnection,
     /// PIPELINING (RFC 2920): MAIL, RCPT and DATA in one round trip.
     pipelining: bool,
@@ -37,50 +38,63 @@ pub(super) struct Connection {
     timeouts: Timeouts,
     opened: Instant,
     last_used: Instant,
-    /// Whether no transaction is half done. Set back before the first byte of one, set again after its last answer:
-    /// a transaction that is cut off anywhere leaves it unset.
+    /// Whether no transaction is in progress. Cleared before the first byte of one and set after
+    /// its last answer, so a transaction that is cut off leaves it cleared.
     clean: bool,
 }
 
-/// How far a transaction had come when it failed.
+/// How far a transaction got before it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// The relay answered nothing at all: the connection was dead before.
-    Untouched,
-    /// Later.
+    /// The relay answered nothing: the connection was closed before.
+    Unanswered,
+    /// The relay answered at least one command.
     Begun,
 }
 
-/// A transaction that failed.
+/// A failed transaction, and whether the connection is still usable.
 pub(super) struct Failure {
     pub(super) stage: Stage,
     pub(super) error: SendError,
 }
 
-impl Connection {
-    /// A connection from nothing.
-    pub(super) async fn open(settings: &SmtpSettings) -> Result<Self, Fault> {
-        Self::log_in(stream::open(settings).await?, settings).await
+impl SmtpConnection {
+    /// Opens a connection and logs in.
+    pub(super) async fn open(config: &RelayConfig) -> Result<Self, Fault> {
+        Self::log_in(stream::open(config).await?, config).await
     }
 
-    /// Logs in, if there are credentials.
-    pub(super) async fn log_in((stream, offers): Greeted, settings: &SmtpSettings) -> Result<Self, Fault> {
-        let Timeouts { connect, .. } = settings.timeouts;
-        let hello = ClientId::Domain(settings.hello.clone());
-        let mut smtp = in_time(connect, AsyncSmtpConnection::connect_with_transport(stream, &hello))
+    /// Logs in on a stream, if there are credentials.
+    pub(super) async fn log_in(
+        (stream, offers): Greeted,
+        config: &RelayConfig,
+    ) -> Result<Self, Fault> {
+        let Timeouts { connect, .. } = config.timeouts;
+        let hello = ClientId::Domain(config.hello.clone());
+        let mut smtp = within(connect, AsyncSmtpConnection::connect_with_transport(stream, &hello))
             .await?
-            .map_err(|error| broken(Phase::Hello, &error))?;
-        if let Some((user, password)) = &settings.credentials {
+            .map_err(|error| not_opened(Phase::Hello, &error))?;
+        if let Some((user, password)) = &config.credentials {
             let credentials = Credentials::new(user.clone(), password.expose_secret().to_owned());
             let mechanisms = [Mechanism::Plain, Mechanism::Login];
-            let answer = in_time(connect, smtp.auth(&mechanisms, &credentials)).await?.map_err(|error| broken(Phase::Auth, &error))?;
+            let answer = within(connect, smtp.auth(&mechanisms, &credentials))
+                .await?
+                .map_err(|error| not_opened(Phase::Auth, &error))?;
             if u16::from(answer.code()) != 235 {
                 return Err(refusal(Phase::Auth, answer.code().into()));
             }
         }
         let (pipelining, smtputf8) = (offers.has("PIPELINING"), offers.has("SMTPUTF8"));
         let now = Instant::now();
-        Ok(Self { smtp, pipelining, smtputf8, timeouts: settings.timeouts, opened: now, last_used: now, clean: true })
+        Ok(Self {
+            smtp,
+            pipelining,
+            smtputf8,
+            timeouts: config.timeouts,
+            opened: now,
+            last_used: now,
+            clean: true,
+        })
     }
 
     pub(super) fn is_clean(&self) -> bool {
@@ -95,44 +109,58 @@ impl Connection {
         self.last_used.elapsed()
     }
 
-    /// Asks the relay.
-    pub(super) async fn still_lives(&mut self) -> bool {
+    /// Tests the connection with NOOP.
+    pub(super) async fn is_alive(&mut self) -> bool {
         self.clean = false;
-        let lives =
-            matches!(timeout(self.timeouts.command, self.smtp.command(Noop)).await, Ok(Ok(answer)) if u16::from(answer.code()) == 250);
-        self.clean = lives;
-        lives
+        let alive = matches!(timeout(self.timeouts.command, self.smtp.command(Noop)).await, Ok(Ok(answer)) if u16::from(answer.code()) == 250);
+        self.clean = alive;
+        alive
     }
 
-    /// Hands over one mail.
+    /// Sends one mail, from MAIL FROM to the reply after the final dot.
     pub(super) async fn transact(&mut self, mail: &Mail) -> Result<Accepted, Failure> {
         let begun = |error| Failure { stage: Stage::Begun, error };
         let commands = self.commands(mail).map_err(|fault| begun(SendError::NotSent(fault)))?;
         self.clean = false;
-        let envelope = if self.pipelining { self.envelope_at_once(&commands).await } else { self.envelope_stepwise(&commands).await };
+        let envelope = if self.pipelining {
+            self.envelope_at_once(&commands).await
+        } else {
+            self.envelope_stepwise(&commands).await
+        };
         envelope.map_err(|(stage, fault)| Failure { stage, error: SendError::NotSent(fault) })?;
         let result = self.body(mail).await.map_err(begun);
         self.last_used = Instant::now();
         result
     }
 
-    /// The envelope as commands. Refused here when the relay could not understand the address.
+    /// The commands of the envelope. Fails if the relay does not support the characters of an
+    /// address.
     fn commands(&self, mail: &Mail) -> Result<[String; 3], Fault> {
         let ascii = |address: &EmailAddress| address.expose_local().is_ascii();
         let beyond_ascii = !ascii(&mail.recipient) || !ascii(&mail.sender);
         if beyond_ascii && !self.smtputf8 {
-            return Err(Fault::permanent(Reason::UnsupportedAddress, "the address needs SMTPUTF8, which the relay does not offer"));
+            return Err(Fault::permanent(
+                Reason::UnsupportedAddress,
+                "the address needs SMTPUTF8, which the relay does not offer",
+            ));
         }
-        let (sender, recipient) = (message::address(&mail.sender)?, message::address(&mail.recipient)?);
+        let (sender, recipient) =
+            (message::address(&mail.sender)?, message::address(&mail.recipient)?);
         let utf8 = if beyond_ascii { " SMTPUTF8" } else { "" };
-        Ok([format!("MAIL FROM:<{sender}>{utf8}\r\n"), format!("RCPT TO:<{recipient}>\r\n"), "DATA\r\n".to_owned()])
+        Ok([
+            format!("MAIL FROM:<{sender}>{utf8}\r\n"),
+            format!("RCPT TO:<{recipient}>\r\n"),
+            "DATA\r\n".to_owned(),
+        ])
     }
 
     async fn envelope_stepwise(&mut self, commands: &[String; 3]) -> Result<(), (Stage, Fault)> {
-        let mut stage = Stage::Untouched;
+        let mut stage = Stage::Unanswered;
         for (command, phase) in commands.iter().zip([Phase::Mail, Phase::Rcpt, Phase::Data]) {
-            let answer = in_time(self.timeouts.command, self.smtp.command(command)).await.map_err(|fault| (stage, fault))?;
-            match understood(phase, answer) {
+            let answer = within(self.timeouts.command, self.smtp.command(command))
+                .await
+                .map_err(|fault| (stage, fault))?;
+            match classify(phase, answer) {
                 Answer::Good => stage = Stage::Begun,
                 Answer::Refused(fault) => {
                     self.reset().await;
@@ -144,44 +172,43 @@ impl Connection {
         Ok(())
     }
 
-    /// All three in one write; three answers. The first refusal counts. After a refused recipient a relay refuses DATA
-    /// too (RFC 2920, 3.1); one that opens the body all the same gets an empty connection, not an empty mail.
+    /// Sends all three commands in one write and reads three answers. The first refusal counts.
+    /// After a refused recipient a relay refuses DATA too (RFC 2920, 3.1); if it does not, the
+    /// connection is closed without a body.
     async fn envelope_at_once(&mut self, commands: &[String; 3]) -> Result<(), (Stage, Fault)> {
-        let mut stage = Stage::Untouched;
+        let mut stage = Stage::Unanswered;
         let mut refused = None;
         let mut first = Some(self.timeouts.command);
         for phase in [Phase::Mail, Phase::Rcpt, Phase::Data] {
             let answer = match first.take() {
-                Some(patience) => in_time(patience, self.smtp.command(commands.concat())).await,
-                None => in_time(self.timeouts.command, self.smtp.read_response()).await,
+                Some(limit) => within(limit, self.smtp.command(commands.concat())).await,
+                None => within(self.timeouts.command, self.smtp.read_response()).await,
             };
-            match understood(phase, answer.map_err(|fault| (stage, fault))?) {
-                Answer::Good if phase == Phase::Data && refused.is_some() => {
-                    return Err((Stage::Begun, refused.unwrap_or_else(|| unavailable("the relay lost the thread"))));
+            match (classify(phase, answer.map_err(|fault| (stage, fault))?), refused.take()) {
+                // The body is open although an address was refused: not reset, the connection is
+                // not reused.
+                (Answer::Good, Some(fault)) if phase == Phase::Data => {
+                    return Err((Stage::Begun, fault));
                 }
-                Answer::Good => {}
-                Answer::Refused(fault) => refused = refused.or(Some(fault)),
-                Answer::Lost(fault) => return Err((stage, refused.unwrap_or(fault))),
+                (Answer::Good, earlier) => refused = earlier,
+                (Answer::Refused(fault), earlier) => refused = earlier.or(Some(fault)),
+                (Answer::Lost(fault), earlier) => return Err((stage, earlier.unwrap_or(fault))),
             }
             stage = Stage::Begun;
         }
-        match refused {
-            None => Ok(()),
-            Some(fault) => {
-                self.reset().await;
-                Err((Stage::Begun, fault))
-            }
-        }
+        let Some(fault) = refused else { return Ok(()) };
+        self.reset().await;
+        Err((Stage::Begun, fault))
     }
 
-    /// Brings the connection back to where a new mail can begin, unless the relay is about to close it.
+    /// Resets the connection (RSET), so that it can be reused.
     async fn reset(&mut self) {
-        self.clean =
-            matches!(timeout(self.timeouts.command, self.smtp.command(Rset)).await, Ok(Ok(answer)) if u16::from(answer.code()) == 250);
+        self.clean = matches!(timeout(self.timeouts.command, self.smtp.command(Rset)).await, Ok(Ok(answer)) if u16::from(answer.code()) == 250);
         self.last_used = Instant::now();
     }
 
-    /// The body and the final dot. Before the dot a failure means "not sent"; after it nobody can know.
+    /// Sends the body and the final dot. A failure before the dot means that the mail was not sent;
+    /// after it, that is unknown.
     async fn body(&mut self, mail: &Mail) -> Result<Accepted, SendError> {
         let dot_written = AtomicBool::new(false);
         // lettre writes the final dot right after the iterator has ended.
@@ -189,11 +216,12 @@ impl Connection {
             dot_written.store(true, Ordering::Relaxed);
             None
         }));
-        let answer = timeout(self.timeouts.last, self.smtp.message_iter(parts)).await;
-        match answer {
+        let ambiguous = |detail: &'static str| Err(SendError::Ambiguous(detail.into()));
+        match timeout(self.timeouts.last, self.smtp.message_iter(parts)).await {
             Ok(Ok(response)) if u16::from(response.code()) == 250 => {
                 self.clean = true;
-                Ok(Accepted { receipt: reply::receipt(response.message().last().unwrap_or_default()) })
+                let receipt = reply::receipt(response.message().last().unwrap_or_default());
+                Ok(Accepted { receipt })
             }
             Ok(Err(error)) if error.status().is_some() && dot_written.load(Ordering::Relaxed) => {
                 let code = error.status().map_or(0, u16::from);
@@ -203,9 +231,9 @@ impl Connection {
             _ if !dot_written.load(Ordering::Relaxed) => {
                 Err(SendError::NotSent(unavailable("the connection broke while the mail was sent")))
             }
-            Ok(Ok(_)) => Err(SendError::Ambiguous("the relay's answer to the final dot makes no sense".into())),
-            Ok(Err(_)) => Err(SendError::Ambiguous("the relay hung up after the final dot".into())),
-            Err(_) => Err(SendError::Ambiguous("the relay did not answer the final dot in time".into())),
+            Ok(Ok(_)) => ambiguous("the answer of the relay to the final dot is not valid"),
+            Ok(Err(_)) => ambiguous("the relay hung up after the final dot"),
+            Err(_) => ambiguous("the relay did not answer the final dot in time"),
         }
     }
 }
@@ -216,8 +244,8 @@ enum Answer {
     Lost(Fault),
 }
 
-/// One answer to one command of the envelope.
-fn understood(phase: Phase, answer: Result<Response, SmtpError>) -> Answer {
+/// Classifies the answer to one command of the envelope.
+fn classify(phase: Phase, answer: Result<Response, SmtpError>) -> Answer {
     match answer {
         Ok(response) => {
             let code = u16::from(response.code());
@@ -225,7 +253,7 @@ fn understood(phase: Phase, answer: Result<Response, SmtpError>) -> Answer {
             if wanted { Answer::Good } else { Answer::Lost(refusal(phase, code)) }
         }
         Err(error) => match error.status().map(u16::from) {
-            // 421 announces that the relay is about to hang up.
+            // 421 announces that the relay closes the connection.
             Some(421) => Answer::Lost(refusal(phase, 421)),
             Some(code) => Answer::Refused(refusal(phase, code)),
             None => Answer::Lost(unavailable("the connection to the relay broke")),
@@ -233,14 +261,15 @@ fn understood(phase: Phase, answer: Result<Response, SmtpError>) -> Answer {
     }
 }
 
-/// A failure while the connection was being opened.
-fn broken(phase: Phase, error: &SmtpError) -> Fault {
+/// The fault for a failure while the connection is opened.
+fn not_opened(phase: Phase, error: &SmtpError) -> Fault {
     match error.status() {
         Some(code) => refusal(phase, code.into()),
-        // lettre's word for "the relay offers no mechanism we know".
-        None if phase == Phase::Auth && error.is_client() => {
-            Fault::misconfigured(Reason::RelayRefusedUs, "the relay offers neither AUTH PLAIN nor AUTH LOGIN")
-        }
-        None => unavailable("the relay broke off the greeting"),
+        // How lettre reports that the relay offers no known mechanism.
+        None if phase == Phase::Auth && error.is_client() => Fault::misconfigured(
+            Reason::RelayRefusedUs,
+            "the relay offers neither AUTH PLAIN nor AUTH LOGIN",
+        ),
+        None => unavailable("the relay closed the connection during the greeting"),
     }
 }

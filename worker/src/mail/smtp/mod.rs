@@ -1,116 +1,124 @@
 //! SMTP to the operator's relay: a pool of connections over lettre's protocol code.
 //!
-//! lettre's own pool is not used (docs/adr/0001): it never sets TCP_NODELAY, misses timeouts in most phases, and puts a
-//! half-used connection back when a send is cut off, after which every reply belongs to the mail before. Here a
-//! connection says itself whether its last transaction ended cleanly, and only then serves another mail.
+//! lettre's own pool is not used (docs/adr/0001): it never sets TCP_NODELAY, misses timeouts in
+//! most phases, and reuses a half-used connection when a send is cut off, after which every reply
+//! belongs to the mail before. Here a connection knows whether its last transaction ended cleanly,
+//! and only then sends another mail.
 
+mod config;
 mod connection;
 mod hello;
 mod reply;
-mod settings;
 mod stream;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use deadpool::managed::{self, Metrics as Use, Pool, RecycleError, RecycleResult};
-use shared::{
-    fault::Fault,
+use domain::fault::Fault;
+use parking_lot::Mutex;
+use runtime::{
     metrics::{Metrics, labels::Success},
     trace::{self, Server},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::Instant,
-};
+use tokio::time::Instant;
 
 use self::{
-    connection::{Connection, Stage},
+    connection::{SmtpConnection, Stage},
     reply::result_label,
 };
-pub use self::{
-    hello::ask_for_tls,
-    settings::{RelayUrl, Security, SettingsError, SmtpSettings, Timeouts},
-};
-use super::{Accepted, Mail, Mailer, Relay, SendError};
+use super::{Accepted, Mail, Mailer, RelayConnection, SendError};
 
-/// Relays close connections that are silent or old, and count mails on them. A connection is retired first.
+#[cfg(feature = "fuzzing")]
+use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use self::config::{InvalidRelayUrl, RelayConfig, Security, Timeouts};
+#[cfg(feature = "fuzzing")]
+pub use self::hello::starttls;
+
+/// A connection is closed at this age, before the relay closes it.
 const MAX_AGE: Duration = Duration::from_secs(300);
-/// Mails on one connection.
+/// Most mails on one connection: relays limit them.
 const MAX_MAILS: usize = 100;
-/// A connection that was idle for longer is asked whether it still lives before a mail is trusted to it.
-const TRUSTED_IDLE: Duration = Duration::from_secs(5);
-/// A connection that was idle for longer is not even asked.
+/// A connection that was idle for longer is tested with NOOP before it is used.
+const UNTESTED_IDLE: Duration = Duration::from_secs(5);
+/// A connection that was idle for longer is closed.
 const MAX_IDLE: Duration = Duration::from_secs(45);
 
-/// Opens and judges connections for the pool.
-struct Opener {
-    settings: Arc<SmtpSettings>,
+/// Opens connections for the pool, and decides whether one may be reused.
+struct Manager {
+    config: Arc<RelayConfig>,
     metrics: Arc<Metrics>,
 }
 
-impl managed::Manager for Opener {
-    type Type = Connection;
+impl managed::Manager for Manager {
+    type Type = SmtpConnection;
     type Error = Fault;
 
-    async fn create(&self) -> Result<Connection, Fault> {
-        let opened = Connection::open(&self.settings).await;
+    async fn create(&self) -> Result<SmtpConnection, Fault> {
+        let opened = SmtpConnection::open(&self.config).await;
         self.metrics.smtp_connection(if opened.is_ok() { Success::Ok } else { Success::Failed });
         opened
     }
 
-    async fn recycle(&self, connection: &mut Connection, usage: &Use) -> RecycleResult<Fault> {
-        let worn =
-            !connection.is_clean() || connection.age() > MAX_AGE || usage.recycle_count >= MAX_MAILS || connection.idle_for() > MAX_IDLE;
-        if worn || (connection.idle_for() > TRUSTED_IDLE && !connection.still_lives().await) {
-            return Err(RecycleError::message("worn out"));
+    async fn recycle(&self, connection: &mut SmtpConnection, usage: &Use) -> RecycleResult<Fault> {
+        let worn = !connection.is_clean()
+            || connection.age() > MAX_AGE
+            || usage.recycle_count >= MAX_MAILS
+            || connection.idle_for() > MAX_IDLE;
+        if worn || (connection.idle_for() > UNTESTED_IDLE && !connection.is_alive().await) {
+            return Err(RecycleError::message("not reusable"));
         }
         Ok(())
     }
 }
 
-/// The relay, through a pool.
+/// Adapter of [`Mailer`]: a pool of connections to the relay.
 pub struct SmtpMailer {
-    pool: Pool<Opener>,
+    pool: Pool<Manager>,
     server: Arc<Server>,
     metrics: Arc<Metrics>,
-    state: Arc<std::sync::Mutex<Reachability>>,
+    state: Arc<Mutex<Reachability>>,
 }
 
-/// What the last contact with the relay said.
+/// The result of the last contact with the relay.
 #[derive(Default)]
 struct Reachability {
     failed: Option<(Instant, Cow<'static, str>)>,
-    proven: bool,
+    reached: bool,
 }
 
 impl SmtpMailer {
-    /// At most `connections` to the relay; they are opened when first needed.
-    pub fn new(settings: SmtpSettings, connections: usize, metrics: Arc<Metrics>) -> Result<Self, SettingsError> {
-        let server = Arc::new(Server { host: settings.host.clone(), port: settings.port });
-        let opener = Opener { settings: Arc::new(settings), metrics: Arc::clone(&metrics) };
-        let pool = Pool::builder(opener).max_size(connections.max(1)).build().map_err(|_| SettingsError::Pool)?;
+    /// Holds at most `connections` to the relay, opened when first needed.
+    ///
+    /// # Errors
+    ///
+    /// If the pool cannot be built, which depends on nothing in `config`.
+    pub fn new(
+        config: RelayConfig,
+        connections: usize,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, managed::BuildError> {
+        let server = Arc::new(Server { host: config.host.clone(), port: config.port });
+        let manager = Manager { config: Arc::new(config), metrics: Arc::clone(&metrics) };
+        let pool = Pool::builder(manager).max_size(connections.max(1)).build()?;
         Ok(Self { pool, server, metrics, state: Arc::default() })
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, Reachability> {
-        // Plain values, written together: a panic elsewhere cannot have torn them.
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    async fn checked_out(&self) -> Result<managed::Object<Opener>, Fault> {
+    async fn checked_out(&self) -> Result<managed::Object<Manager>, Fault> {
         let got = check_out(&self.pool).await;
-        let mut state = self.state();
+        let mut state = self.state.lock();
         match &got {
-            Ok(_) => *state = Reachability { failed: None, proven: true },
+            Ok(_) => *state = Reachability { failed: None, reached: true },
             Err(fault) => state.failed = Some((Instant::now(), fault.detail.clone())),
         }
         got
     }
 }
 
-/// A connection from the pool or a new one. Boxed: what opening one needs would make every caller's future large.
-async fn check_out(pool: &Pool<Opener>) -> Result<managed::Object<Opener>, Fault> {
+/// A connection from the pool, or a new one. Boxed: opening one would make the future of every
+/// caller large.
+async fn check_out(pool: &Pool<Manager>) -> Result<managed::Object<Manager>, Fault> {
     Box::pin(pool.get()).await.map_err(|error| match error {
         managed::PoolError::Backend(fault) => fault,
         _ => reply::unavailable("no connection to the relay is free"),
@@ -119,28 +127,31 @@ async fn check_out(pool: &Pool<Opener>) -> Result<managed::Object<Opener>, Fault
 
 #[async_trait]
 impl Mailer for SmtpMailer {
-    async fn connect(&self) -> Result<Box<dyn Relay>, Fault> {
+    async fn connect(&self) -> Result<Box<dyn RelayConnection>, Fault> {
         let begun = Instant::now();
         match trace::within(&trace::relay("SMTP connect", &self.server), self.checked_out()).await {
             Ok(connection) => {
                 let (server, metrics) = (Arc::clone(&self.server), Arc::clone(&self.metrics));
-                Ok(Box::new(Line { connection, pool: self.pool.clone(), server, metrics, begun }))
+                Ok(Box::new(Pooled { connection, pool: self.pool.clone(), server, metrics, begun }))
             }
             Err(fault) => {
-                self.metrics.smtp(result_label(Err(&SendError::NotSent(fault.clone()))), begun.elapsed());
+                self.metrics
+                    .smtp(result_label(Err(&SendError::NotSent(fault.clone()))), begun.elapsed());
                 Err(fault)
             }
         }
     }
 
-    /// Asks the relay itself only when nothing is known yet or the last contact failed, and not more often than every
-    /// ten seconds: readiness must not become load.
+    /// Contacts the relay only when nothing is known yet or the last contact failed, and not more
+    /// often than every ten seconds: readiness checks must not become load.
     async fn ready(&self) -> Result<(), Cow<'static, str>> {
         let known = {
-            let state = self.state();
+            let state = self.state.lock();
             match &state.failed {
-                Some((when, why)) if when.elapsed() < Duration::from_secs(10) => Some(Err(why.clone())),
-                None if state.proven => Some(Ok(())),
+                Some((when, why)) if when.elapsed() < Duration::from_secs(10) => {
+                    Some(Err(why.clone()))
+                }
+                None if state.reached => Some(Ok(())),
                 _ => None,
             }
         };
@@ -151,17 +162,17 @@ impl Mailer for SmtpMailer {
     }
 }
 
-/// One checked-out connection.
-struct Line {
-    connection: managed::Object<Opener>,
-    pool: Pool<Opener>,
+/// A connection taken from the pool.
+struct Pooled {
+    connection: managed::Object<Manager>,
+    pool: Pool<Manager>,
     server: Arc<Server>,
     metrics: Arc<Metrics>,
     begun: Instant,
 }
 
 #[async_trait]
-impl Relay for Line {
+impl RelayConnection for Pooled {
     async fn send(self: Box<Self>, mail: &Mail) -> Result<Accepted, SendError> {
         let span = trace::relay("SMTP mail", &self.server);
         let sent = trace::within(&span, self.transact(mail)).await;
@@ -172,14 +183,15 @@ impl Relay for Line {
     }
 }
 
-impl Line {
+impl Pooled {
     async fn transact(mut self: Box<Self>, mail: &Mail) -> Result<Accepted, SendError> {
         let mut result = self.connection.transact(mail).await;
         if let Err(failure) = &result
-            && failure.stage == Stage::Untouched
+            && failure.stage == Stage::Unanswered
             && managed::Object::metrics(&self.connection).recycle_count > 0
         {
-            // The relay had closed an idle connection. Nothing was said on it: one more try, on a fresh one.
+            // The relay had closed an idle connection before anything was sent on it: one more try,
+            // on a new one.
             drop(managed::Object::take(self.connection));
             self.connection = match fresh(&self.pool).await {
                 Ok(connection) => connection,
@@ -197,20 +209,28 @@ impl Line {
     }
 }
 
-/// One mail over a stream that is open and protected already, from the relay's greeting on: the conversation without
-/// the pool and the network around it.
-pub async fn send_over<S>(stream: S, settings: &SmtpSettings, mail: &Mail) -> Result<Accepted, SendError>
+/// Sends one mail over an open stream, from the relay's greeting on: the conversation without pool
+/// and network.
+#[cfg(feature = "fuzzing")]
+pub async fn send_over<S>(
+    stream: S,
+    config: &RelayConfig,
+    mail: &Mail,
+) -> Result<Accepted, SendError>
 where
     S: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static,
 {
-    let greeted = hello::greeting(stream, &settings.hello).await.map(stream::greeted).map_err(SendError::NotSent)?;
-    let mut connection = Connection::log_in(greeted, settings).await.map_err(SendError::NotSent)?;
+    let greeted = hello::greeting(stream, &config.hello)
+        .await
+        .map(stream::greeted)
+        .map_err(SendError::NotSent)?;
+    let mut connection =
+        SmtpConnection::log_in(greeted, config).await.map_err(SendError::NotSent)?;
     connection.transact(mail).await.map_err(|failure| failure.error)
 }
 
-/// A connection nobody has used, or the reason there is none. Used ones that the pool offers are as stale as the one
-/// just lost, so they are let go.
-async fn fresh(pool: &Pool<Opener>) -> Result<managed::Object<Opener>, Fault> {
+/// A new connection. Idle ones in the pool are as stale as the one just lost, so they are closed.
+async fn fresh(pool: &Pool<Manager>) -> Result<managed::Object<Manager>, Fault> {
     pool.retain(|_, _| false);
     check_out(pool).await
 }

@@ -1,5 +1,5 @@
-//! From a host name to a stream that mails can be handed over on: TCP, TLS from the first byte or after STARTTLS, and
-//! the greeting.
+//! From a host name to a stream that mails can be sent on: TCP, TLS from the first byte or after
+//! STARTTLS, and the greeting.
 
 use std::{
     fmt, io,
@@ -8,9 +8,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use domain::fault::{Fault, Reason};
 use lettre::transport::smtp::client::AsyncTokioStream;
 use rustls::pki_types::ServerName;
-use shared::fault::{Fault, Reason};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -19,41 +19,48 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
-    hello::{self, Offers},
+    config::{RelayConfig, Security},
+    hello::{self, Extensions},
     reply::unavailable,
-    settings::{Security, SmtpSettings},
 };
 
-/// Most bytes read in answer to one write. lettre bounds an answer too, but only once a line has ended.
+/// Most bytes read in answer to one write. lettre bounds an answer too, but only once a line has
+/// ended.
 const MAX_ANSWER: usize = 256 * 1024;
 
-/// A connection to the relay that has been greeted, as lettre's stream.
-pub(super) type Greeted = (Box<dyn AsyncTokioStream>, Offers);
+/// A stream to the relay after the greeting, as lettre's, with the extensions offered.
+pub(super) type Greeted = (Box<dyn AsyncTokioStream>, Extensions);
 
-/// Connects, protects and says hello, each step within `settings.timeouts.connect`.
-pub(super) async fn open(settings: &SmtpSettings) -> Result<Greeted, Fault> {
-    let patience = settings.timeouts.connect;
-    let tcp = in_time(patience, TcpStream::connect((settings.host.as_str(), settings.port)))
+/// Connects, sets up TLS and greets, each step within `config.timeouts.connect`.
+pub(super) async fn open(config: &RelayConfig) -> Result<Greeted, Fault> {
+    let limit = config.timeouts.connect;
+    let tcp = within(limit, TcpStream::connect((config.host.as_str(), config.port)))
         .await?
-        .map_err(|error| Fault::transient(Reason::RelayUnavailable, format!("no connection to the relay: {}", error.kind())))?;
-    // Commands are small writes that wait for an answer: Nagle's algorithm would add 40 ms to every mail.
+        .map_err(|error| {
+            Fault::transient(
+                Reason::RelayUnavailable,
+                format!("no connection to the relay: {}", error.kind()),
+            )
+        })?;
+    // Commands are small writes that wait for an answer: Nagle's algorithm would add 40 ms to every
+    // mail.
     tcp.set_nodelay(true).map_err(|_| unavailable("the connection broke"))?;
-    match settings.security {
-        Security::None => Ok(greeted(in_time(patience, hello::greeting(tcp, &settings.hello)).await??)),
+    match config.security {
+        Security::None => Ok(greeted(within(limit, hello::greeting(tcp, &config.hello)).await??)),
         Security::Implicit => {
-            let stream = protect(settings, tcp).await?;
-            Ok(greeted(in_time(patience, hello::greeting(stream, &settings.hello)).await??))
+            let stream = encrypt(config, tcp).await?;
+            Ok(greeted(within(limit, hello::greeting(stream, &config.hello)).await??))
         }
         Security::StartTls => {
-            let tcp = in_time(patience, hello::ask_for_tls(tcp, &settings.hello)).await??;
-            let stream = protect(settings, tcp).await?;
-            Ok(greeted(in_time(patience, hello::introduction(stream, &settings.hello)).await??))
+            let tcp = within(limit, hello::starttls(tcp, &config.hello)).await??;
+            let stream = encrypt(config, tcp).await?;
+            Ok(greeted(within(limit, hello::hello_again(stream, &config.hello)).await??))
         }
     }
 }
 
-/// Hands over to lettre.
-pub(super) fn greeted<S>((stream, offers): (S, Offers)) -> Greeted
+/// Wraps a greeted stream for lettre.
+pub(super) fn greeted<S>((stream, offers): (S, Extensions)) -> Greeted
 where
     S: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static,
 {
@@ -64,38 +71,46 @@ where
         }
     }
     greeting.extend(b"250 8BITMIME\r\n");
-    (Box::new(Guarded { stream, greeting, swallowing: true, room: MAX_ANSWER }), offers)
+    (Box::new(Guarded { stream, greeting, dropping_ehlo: true, room: MAX_ANSWER }), offers)
 }
 
-/// Runs one step with its deadline.
-pub(super) async fn in_time<T>(patience: std::time::Duration, step: impl Future<Output = T>) -> Result<T, Fault> {
-    timeout(patience, step).await.map_err(|_| unavailable("the relay did not answer in time"))
+/// Runs one step within its limit.
+pub(super) async fn within<T>(
+    limit: std::time::Duration,
+    step: impl Future<Output = T>,
+) -> Result<T, Fault> {
+    timeout(limit, step).await.map_err(|_| unavailable("the relay did not answer in time"))
 }
 
-fn refuses_us(detail: &'static str) -> Fault {
+fn misconfigured(detail: &'static str) -> Fault {
     Fault::misconfigured(Reason::RelayRefusedUs, detail)
 }
 
-async fn protect(settings: &SmtpSettings, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Fault> {
-    let name = ServerName::try_from(settings.host.clone()).map_err(|_| refuses_us("the relay's host is no name for TLS"))?;
-    let handshake = in_time(settings.timeouts.connect, TlsConnector::from(settings.tls.clone()).connect(name, tcp)).await?;
+async fn encrypt(config: &RelayConfig, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Fault> {
+    let name = ServerName::try_from(config.host.clone())
+        .map_err(|_| misconfigured("the host of the relay is not a name that TLS can check"))?;
+    let handshake =
+        within(config.timeouts.connect, TlsConnector::from(config.tls.clone()).connect(name, tcp))
+            .await?;
     handshake.map_err(|error| {
-        // A connection that breaks says nothing about us; a certificate that does not fit will not fit next time either.
-        let ours = error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>);
+        // A broken connection may work next time; an unacceptable certificate will not.
+        let ours =
+            error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>);
         if ours {
-            refuses_us("the relay's certificate or TLS version is not acceptable")
+            misconfigured("the relay's certificate or TLS version is not acceptable")
         } else {
             unavailable("the connection broke during the TLS handshake")
         }
     })
 }
 
-/// A stream as lettre's. lettre insists on being greeted and on saying EHLO; both have happened, so it reads a greeting
-/// that we have put together, and its EHLO goes nowhere. What comes in answer to one write is bounded.
+/// A stream for lettre, which always reads a greeting and sends EHLO. Both were done already, so it
+/// reads a greeting made here, and its EHLO is dropped. The bytes read in answer to one write are
+/// bounded.
 struct Guarded<S> {
     stream: S,
     greeting: Vec<u8>,
-    swallowing: bool,
+    dropping_ehlo: bool,
     room: usize,
 }
 
@@ -105,7 +120,7 @@ impl<S> fmt::Debug for Guarded<S> {
     }
 }
 
-/// lettre asks for the peer's address and never looks at it here.
+/// lettre requires the peer's address, but does not use it here.
 impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> AsyncTokioStream for Guarded<S> {
     fn peer_addr(&self) -> io::Result<SocketAddr> {
         Err(io::ErrorKind::Unsupported.into())
@@ -113,7 +128,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> AsyncTokioStream for Guard
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if !self.greeting.is_empty() {
             let now = self.greeting.len().min(buffer.remaining());
             buffer.put_slice(&self.greeting[..now]);
@@ -121,7 +140,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             return Poll::Ready(Ok(()));
         }
         if self.room == 0 {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "an answer without an end")));
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "an answer without an end",
+            )));
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
@@ -131,10 +153,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.swallowing {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.dropping_ehlo {
             let end = bytes.iter().position(|byte| *byte == b'\n');
-            self.swallowing = end.is_none();
+            self.dropping_ehlo = end.is_none();
             return Poll::Ready(Ok(end.map_or(bytes.len(), |end| end + 1)));
         }
         self.room = MAX_ANSWER;
@@ -157,11 +183,20 @@ mod tests {
     #[tokio::test]
     async fn an_answer_without_an_end_is_cut_off() {
         let endless = tokio::io::join(tokio::io::repeat(b'x'), tokio::io::sink());
-        let mut wire = Guarded { stream: endless, greeting: b"220 hi\r\n".to_vec(), swallowing: true, room: MAX_ANSWER };
+        let mut wire = Guarded {
+            stream: endless,
+            greeting: b"220 hi\r\n".to_vec(),
+            dropping_ehlo: true,
+            room: MAX_ANSWER,
+        };
         let mut heard = Vec::new();
         let error = wire.read_to_end(&mut heard).await.expect_err("cut off");
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-        assert!(heard.starts_with(b"220 hi\r\nxxx") && heard.len() < 3 * MAX_ANSWER, "{}", heard.len());
+        assert!(
+            heard.starts_with(b"220 hi\r\nxxx") && heard.len() < 3 * MAX_ANSWER,
+            "{}",
+            heard.len()
+        );
         wire.write_all(b"EHLO me\r\nNOOP\r\n").await.expect("written");
         assert!(wire.read_u8().await.is_ok(), "the next answer has its own room");
     }

@@ -1,0 +1,156 @@
+//! What the endpoints for signing in share: configuration, dependencies, reading JSON, answering
+//! faults.
+
+use std::{num::NonZeroU32, sync::Arc};
+
+use domain::{
+    clock::Clock,
+    fault::{Fault, Severity},
+    nonces::NonceStore,
+    sessions::SessionVerifier,
+    sign_in::{provider::SignInProvider, state::StateKey},
+};
+use hyper::{
+    HeaderMap, StatusCode,
+    body::Incoming,
+    header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER},
+    http::request::Parts,
+};
+use runtime::{
+    http::{Answer, Bodies, closing, problem},
+    log_throttle::LogThrottle,
+    metrics::Metrics,
+    random::Entropy,
+};
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::{
+    origins::Origins,
+    visitors::{Proxies, RateLimit},
+};
+
+/// Largest body, in bytes. A callback's holds a state and a code, each of a few hundred bytes.
+const MAX_BODY: usize = 16 * 1024;
+
+/// The configuration of the sign-in endpoints.
+#[derive(Debug, Clone)]
+pub struct SignInConfig {
+    /// Client ID of the WorkOS environment (`client_…`).
+    pub client_id: String,
+    /// Base URL that browsers are sent to.
+    pub browser_base: Url,
+    /// Origins of the pages that may sign people in.
+    pub origins: Origins,
+    /// The key that states are signed with.
+    pub state_key: StateKey,
+    /// Whether people sign in here; otherwise by the application's own login.
+    pub enabled: bool,
+    /// Most requests per minute and address, for each of the two endpoints that anybody can reach.
+    pub rate: NonZeroU32,
+    /// Proxies whose `X-Forwarded-For` is trusted.
+    pub proxies: Proxies,
+}
+
+/// The dependencies of signing in.
+pub struct Deps {
+    /// Exchanges codes and refresh tokens.
+    pub provider: Arc<dyn SignInProvider>,
+    pub sessions: Arc<dyn SessionVerifier>,
+    /// Remembers which states were used.
+    pub nonces: Arc<dyn NonceStore>,
+    /// Makes browser keys and nonces.
+    pub entropy: Entropy,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+}
+
+/// Signing in, as the ingress serves it.
+pub struct SignInService {
+    pub(super) config: SignInConfig,
+    pub(super) deps: Deps,
+    pub(super) login_urls: RateLimit,
+    pub(super) callbacks: RateLimit,
+    bodies: Bodies,
+    fault_log: LogThrottle,
+}
+
+impl SignInService {
+    /// Signs people in as `config` says.
+    pub fn new(config: SignInConfig, deps: Deps) -> Self {
+        let (login_urls, callbacks) = (RateLimit::new(config.rate), RateLimit::new(config.rate));
+        Self {
+            config,
+            deps,
+            login_urls,
+            callbacks,
+            bodies: Bodies::new(MAX_BODY, 1),
+            fault_log: LogThrottle::default(),
+        }
+    }
+
+    /// Drops the rate-limit state of addresses that have been idle. To be called every few seconds.
+    pub fn forget_idle_addresses(&self) {
+        self.login_urls.forget_idle();
+        self.callbacks.forget_idle();
+    }
+
+    /// Reads a JSON body. Accepts only `application/json`: a page of another site cannot send that
+    /// without a preflight.
+    pub(super) async fn read_json<T: DeserializeOwned>(
+        &self,
+        head: &Parts,
+        body: Incoming,
+    ) -> Result<T, Answer> {
+        if !is_json(&head.headers) {
+            let detail = "The body must be JSON, with Content-Type: application/json.";
+            return Err(closing(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", detail)));
+        }
+        let body = self.bodies.read(head, body).await.map_err(|error| error.answer(MAX_BODY))?;
+        // serde_json's message could repeat a part of the body, which may be a code.
+        serde_json::from_slice(&body).map_err(|_| {
+            bad_request("The body is not the JSON object this path takes: see /openapi.json.")
+        })
+    }
+
+    /// The answer when a failure is not the person's fault: 502 if we are misconfigured, 503 if it
+    /// will pass.
+    pub(super) fn fault_answer(&self, fault: &Fault) -> Answer {
+        let misconfigured = matches!(fault.severity, Severity::Misconfigured | Severity::Permanent);
+        if let Some(suppressed) = self.fault_log.allow() {
+            if misconfigured {
+                tracing::error!(
+                    %fault, suppressed,
+                    "nobody can sign in: check WORKOS_CLIENT_ID, WORKOS_API_KEY and the WorkOS dashboard"
+                );
+            } else {
+                tracing::warn!(%fault, suppressed, "a sign-in failed");
+            }
+        }
+        let (status, kind, seconds) = match fault.severity {
+            Severity::Misconfigured | Severity::Permanent => {
+                (StatusCode::BAD_GATEWAY, "signin_misconfigured", 60)
+            }
+            Severity::Doubtful => (StatusCode::BAD_GATEWAY, "workos_bad_answer", 10),
+            Severity::Transient { retry_after } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "signin_unavailable",
+                retry_after.map_or(5, |wait| wait.as_secs().max(1)),
+            ),
+        };
+        let mut answer =
+            problem(status, kind, "Signing in does not work at the moment. Try again later.");
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        answer
+    }
+}
+
+/// A refusal that says what is wrong with a request.
+pub(super) fn bad_request(detail: &str) -> Answer {
+    problem(StatusCode::BAD_REQUEST, "bad_request", detail)
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    kind.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/json")
+}

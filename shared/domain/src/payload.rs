@@ -1,0 +1,135 @@
+//! What a WorkOS event looks like, and which of them we mail (<https://workos.com/docs/events>).
+//!
+//! Read leniently: fields we do not use are not required, unknown ones are ignored, dates may come
+//! in either of the two forms WorkOS's own documents show. The code is never read from the event,
+//! even where a test double of WorkOS puts it there.
+
+use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
+use serde::Deserialize;
+
+use crate::{
+    event::{EventKind, QueuedEvent},
+    ids::{EventId, InvalidId, MagicAuthId, UserId},
+};
+
+/// How long a code lives when the event does not say
+/// (<https://workos.com/docs/authkit/magic-auth>).
+const USUAL_LIFE: SignedDuration = SignedDuration::from_mins(10);
+
+/// Longest event name repeated in a log line.
+const MAX_SHOWN_KIND: usize = 64;
+
+/// Why a genuine delivery cannot be used. Says where, never what stood there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// Not JSON, or not an event object.
+    #[error("the body is not a WorkOS event (line {line}, column {column})")]
+    Json {
+        /// Line of the first byte that does not fit.
+        line: usize,
+        /// Column of the first byte that does not fit.
+        column: usize,
+    },
+    /// A field that should be an identifier is not.
+    #[error("{field}: {why}")]
+    Id {
+        /// The name of the field.
+        field: &'static str,
+        /// What is wrong with the identifier.
+        why: InvalidId,
+    },
+    /// A `magic_auth.created` event without a required field.
+    #[error("a magic_auth.created event without {0}")]
+    Incomplete(&'static str),
+}
+
+/// A WorkOS event that was read from an [`crate::webhook::AuthenticBody`] or from the events that
+/// its API lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VerifiedEvent {
+    /// An event that needs a mail, in the form that is queued.
+    Mailable(QueuedEvent),
+    /// An event of a kind that needs no mail.
+    NotMailed {
+        /// Its name, shortened and reduced to characters that are safe in a log line.
+        kind: String,
+    },
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    id: String,
+    event: String,
+    #[serde(default)]
+    created_at: Option<String>,
+    #[serde(default)]
+    data: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct MagicAuth {
+    id: Option<String>,
+    user_id: Option<String>,
+    expires_at: Option<String>,
+    created_at: Option<String>,
+}
+
+/// Reads an event. Only for bodies that are known to come from WorkOS: a verified webhook, or an
+/// answer of its API.
+pub fn read(body: &[u8], received_at: Timestamp) -> Result<VerifiedEvent, Unreadable> {
+    let envelope: Envelope = serde_json::from_slice(body).map_err(|error| at_fault(&error))?;
+    let event_id =
+        EventId::parse(envelope.id).map_err(|why| Unreadable::Id { field: "id", why })?;
+    if envelope.event != EventKind::MagicAuthCreated.name() {
+        return Ok(VerifiedEvent::NotMailed { kind: shown(&envelope.event) });
+    }
+    let data = envelope.data.ok_or(Unreadable::Incomplete("data"))?;
+    let object =
+        MagicAuth::deserialize(data).map_err(|_| Unreadable::Incomplete("a magic_auth object"))?;
+    let object_id = object.id.ok_or(Unreadable::Incomplete("data.id"))?;
+    let object_id =
+        MagicAuthId::parse(object_id).map_err(|why| Unreadable::Id { field: "data.id", why })?;
+    let user_id = object
+        .user_id
+        .map(UserId::parse)
+        .transpose()
+        .map_err(|why| Unreadable::Id { field: "data.user_id", why })?;
+    let time = |text: Option<String>| text.as_deref().and_then(parse_time);
+    let created_at =
+        time(object.created_at).or_else(|| time(envelope.created_at)).unwrap_or(received_at);
+    let expires_at = time(object.expires_at)
+        .unwrap_or_else(|| created_at.saturating_add(USUAL_LIFE).unwrap_or(Timestamp::MAX));
+    Ok(VerifiedEvent::Mailable(QueuedEvent {
+        event_id,
+        kind: EventKind::MagicAuthCreated,
+        object_id,
+        user_id,
+        created_at,
+        expires_at,
+        received_at,
+        traceparent: None,
+    }))
+}
+
+/// The position only: serde's message may quote the payload.
+fn at_fault(error: &serde_json::Error) -> Unreadable {
+    Unreadable::Json { line: error.line(), column: error.column() }
+}
+
+fn shown(kind: &str) -> String {
+    kind.chars()
+        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_'))
+        .take(MAX_SHOWN_KIND)
+        .collect()
+}
+
+/// RFC 3339, or the `2023-04-28 20:05:31.093` of an older document, which is UTC.
+pub fn parse_time(text: &str) -> Option<Timestamp> {
+    text.parse::<Timestamp>().ok().or_else(|| {
+        let civil: DateTime = text.parse().ok()?;
+        civil.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+    })
+}
+
+#[cfg(test)]
+mod tests;

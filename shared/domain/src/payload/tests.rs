@@ -1,0 +1,89 @@
+//! Unit tests of the parent module.
+
+use super::*;
+
+fn now() -> Timestamp {
+    "2026-01-15T12:00:01Z".parse().expect("valid")
+}
+
+fn mailable(body: &str) -> QueuedEvent {
+    match read(body.as_bytes(), now()).expect("readable") {
+        VerifiedEvent::Mailable(event) => event,
+        VerifiedEvent::NotMailed { kind } => panic!("{kind} is not mailed"),
+    }
+}
+
+#[test]
+fn reads_the_documented_event() {
+    let event = mailable(include_str!("../../tests/data/magic_auth_created.json"));
+    assert_eq!(event.event_id.as_str(), "event_01HYM0Z0000000000000000001");
+    assert_eq!(event.object_id.as_str(), "magic_auth_01HYM0Z0000000000000000002");
+    assert_eq!(event.user_id.as_ref().map(UserId::as_str), Some("user_01HYM0Z0000000000000000003"));
+    assert_eq!(event.created_at.to_string(), "2026-01-15T12:00:00Z");
+    assert_eq!(event.expires_at.to_string(), "2026-01-15T12:10:00Z");
+    assert_eq!(event.received_at, now());
+}
+
+#[test]
+fn reads_the_shortest_event_and_assumes_ten_minutes() {
+    let event =
+        mailable(r#"{"id":"evt_1","event":"magic_auth.created","data":{"id":"magic_auth_1"}}"#);
+    assert_eq!(event.created_at, now());
+    assert_eq!(event.expires_at.duration_since(now()), USUAL_LIFE);
+}
+
+#[test]
+fn reads_dates_in_both_forms() {
+    for text in
+        ["2023-04-28T20:05:31.093Z", "2023-04-28 20:05:31.093", "2023-04-28T20:05:31.093+00:00"]
+    {
+        assert_eq!(
+            parse_time(text).map(Timestamp::as_millisecond),
+            Some(1_682_712_331_093),
+            "{text}"
+        );
+    }
+    assert_eq!(parse_time("yesterday"), None);
+}
+
+#[test]
+fn takes_no_code_from_the_event() {
+    let event = mailable(
+        r#"{"id":"evt_1","event":"magic_auth.created","data":{"id":"magic_auth_1","code":"123456","email":"alice@example.com"}}"#,
+    );
+    let queued = String::from_utf8(event.encode()).expect("JSON is UTF-8");
+    assert!(!queued.contains("123456") && !queued.contains("alice"), "{queued}");
+}
+
+#[test]
+fn other_kinds_are_not_mailed() {
+    for kind in ["user.created", "email_verification.created", "magic_auth.created.v2", ""] {
+        let body = format!(r#"{{"id":"event_1","event":"{kind}","data":{{}}}}"#);
+        assert_eq!(
+            read(body.as_bytes(), now()),
+            Ok(VerifiedEvent::NotMailed { kind: kind.to_owned() })
+        );
+    }
+}
+
+#[test]
+fn says_what_is_wrong_without_repeating_it() {
+    for (body, says) in [
+        ("", "not a WorkOS event (line 1, column 0)"),
+        ("{\"id\":\"secret", "not a WorkOS event"),
+        ("[]", "not a WorkOS event"),
+        (r#"{"event":"magic_auth.created"}"#, "not a WorkOS event"),
+        (r#"{"id":"../secret","event":"x"}"#, "id: an id is"),
+        (r#"{"id":"e","event":"magic_auth.created"}"#, "without data"),
+        (r#"{"id":"e","event":"magic_auth.created","data":[1]}"#, "without a magic_auth object"),
+        (r#"{"id":"e","event":"magic_auth.created","data":{}}"#, "without data.id"),
+        (
+            r#"{"id":"e","event":"magic_auth.created","data":{"id":"a/secret"}}"#,
+            "data.id: an id is",
+        ),
+    ] {
+        let error = read(body.as_bytes(), now()).expect_err(body).to_string();
+        assert!(error.contains(says), "{body}: {error}");
+        assert!(!error.contains("secret"), "{body}: {error}");
+    }
+}

@@ -1,0 +1,82 @@
+//! The port that checks session tokens, and what such a token says
+//! (<https://workos.com/docs/authkit/sessions>).
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::fault::{Fault, Reason};
+
+/// The claims of a session token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenClaims {
+    /// The user's id, from the claim `sub`.
+    pub sub: String,
+    /// The session's id, from the claim `sid`.
+    pub sid: String,
+    /// The issuer, from the claim `iss`.
+    pub iss: String,
+    /// Expiry, in seconds since the epoch.
+    pub exp: i64,
+    /// Start of validity, in seconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nbf: Option<i64>,
+    /// Organization id, if the session has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub org_id: Option<String>,
+    /// The user's role in that organization.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// The permissions that the role grants.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub permissions: Vec<String>,
+}
+
+impl TokenClaims {
+    /// When the token expires, from the claim `exp`.
+    pub fn expires_at(&self) -> Timestamp {
+        Timestamp::from_second(self.exp).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// Why a token is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UntrustedToken {
+    /// Not a token, or one that lacks a required claim.
+    #[error("not a session token")]
+    Malformed,
+    /// Signed by a key, or with an algorithm, that is not WorkOS's.
+    #[error("the signature is not WorkOS's")]
+    Forged,
+    /// The token was issued for another environment.
+    #[error("the issuer is not among AUTHPOST_SIGNIN_ISSUERS")]
+    Issuer,
+    /// Expired, or not valid yet.
+    #[error("the token has expired")]
+    Expired,
+    /// Cannot be decided: WorkOS's keys could not be fetched.
+    #[error("{0}")]
+    Unknown(Fault),
+}
+
+impl UntrustedToken {
+    /// The fault when WorkOS itself has just handed out this token: nobody can sign in until the
+    /// configuration is fixed.
+    pub fn into_fault(self) -> Fault {
+        match self {
+            Self::Unknown(fault) => fault,
+            other => Fault::misconfigured(Reason::WorkosUnauthorized, other.to_string()),
+        }
+    }
+}
+
+/// A verifier of session tokens (JWT, RFC 7519).
+#[async_trait]
+pub trait SessionVerifier: Send + Sync {
+    /// The claims of a token with a good signature, a known issuer and time left.
+    async fn verify(&self, token: &str) -> Result<TokenClaims, UntrustedToken>;
+
+    /// The session id that a token states, whoever signed it. Good for signing out, and for nothing
+    /// else.
+    fn stated_session_id(&self, token: &str) -> Option<String>;
+}

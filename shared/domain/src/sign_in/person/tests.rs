@@ -1,0 +1,40 @@
+//! Unit tests of the parent module.
+
+use super::*;
+
+fn membership(organization: &str, status: &str) -> Membership {
+    serde_json::from_value(
+        serde_json::json!({ "organization_id": organization, "status": status, "role": {} }),
+    )
+    .expect("readable")
+}
+
+#[test]
+fn an_active_membership_opens_and_no_other() {
+    let (active, inactive, pending) = (
+        membership("org_1", "active"),
+        membership("org_2", "inactive"),
+        membership("org_3", "pending"),
+    );
+    let new = membership("org_4", "suspended");
+    assert_eq!(new.status, Status::Unknown);
+    for (memberships, asked_for, open) in [
+        (vec![], None, true),
+        (vec![active.clone()], None, true),
+        (vec![inactive.clone()], None, false),
+        (vec![pending.clone()], None, false),
+        (vec![new], None, false),
+        (vec![inactive.clone(), active.clone()], None, true),
+        (vec![active.clone(), inactive.clone()], Some("org_1"), true),
+        (vec![active.clone(), inactive.clone()], Some("org_2"), false),
+        (vec![active.clone(), pending], Some("org_3"), false),
+        (vec![active], Some("org_9"), false),
+        (vec![], Some("org_1"), false),
+    ] {
+        assert_eq!(
+            may_enter(&memberships, asked_for),
+            open,
+            "{memberships:?} asking for {asked_for:?}"
+        );
+    }
+}

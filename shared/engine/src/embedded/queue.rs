@@ -1,0 +1,327 @@
+//! The queue in the embedded engine: rows in one SQLite file, each change fsynced before it is
+//! answered.
+
+use std::{
+    borrow::Cow,
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use domain::{
+    clock::{Clock, milliseconds_after, milliseconds_before},
+    event::QueuedEvent,
+    fault::{Fault, Reason},
+    queue::{Consume, Delivery, Depths, FRESH_FOR, Inspect, LATE_TURN, Publish, Receipt, Verdict},
+    retry::Stage,
+};
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+use tokio::sync::Notify;
+
+use crate::sqlite::Store;
+
+/// Dead letters are kept this long, like the broker's.
+const DEAD_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// Longest wait between two polls of the queue when no row is known to fall due.
+const LONGEST_POLL: Duration = Duration::from_secs(1);
+
+/// The value of OpenTelemetry's attribute `messaging.system`.
+const SYSTEM: &str = "sqlite";
+
+/// One queue, shared by both roles of one process.
+#[derive(Clone)]
+pub struct EmbeddedQueue(Arc<Inner>);
+
+struct Inner {
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+    /// Notified when a row may have become due: published now, or returned.
+    row_due: Notify,
+    longest: u64,
+    healthy: AtomicBool,
+}
+
+impl EmbeddedQueue {
+    /// `longest` is the most events that may wait before publishing is refused.
+    pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, longest: u64) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            clock,
+            row_due: Notify::new(),
+            longest,
+            healthy: AtomicBool::new(true),
+        }))
+    }
+
+    /// The consumer, which takes up to `batch` rows at a time.
+    pub fn consumer(&self, batch: usize) -> EmbeddedConsumer {
+        EmbeddedConsumer { queue: self.clone(), batch, taken: VecDeque::new() }
+    }
+
+    async fn run<T, F>(&self, job: F) -> Result<T, Fault>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let result = self.0.store.run(job).await;
+        self.0.healthy.store(result.is_ok(), Ordering::Relaxed);
+        result
+    }
+
+    fn state(&self) -> Result<(), Cow<'static, str>> {
+        if self.0.healthy.load(Ordering::Relaxed) {
+            Ok(())
+        } else {
+            Err(Cow::Borrowed("the last change was not stored"))
+        }
+    }
+}
+
+#[async_trait]
+impl Publish for EmbeddedQueue {
+    async fn publish(&self, event: &QueuedEvent) -> Result<(), Fault> {
+        let payload = event.encode();
+        let (now, longest) = (self.0.clock.now().as_millisecond(), self.0.longest);
+        let stored = self
+            .run(move |connection| {
+                if is_full(connection, longest)? {
+                    return Ok(false);
+                }
+                let sql = "INSERT INTO queue (due_ms, attempt, queued_ms, payload) VALUES (?1, 1, ?1, ?2)";
+                connection.prepare_cached(sql)?.execute(params![now, payload])?;
+                Ok(true)
+            })
+            .await?;
+        if !stored {
+            return Err(Fault::transient(
+                Reason::QueueFull,
+                format!("{longest} events are waiting"),
+            ));
+        }
+        self.0.row_due.notify_one();
+        Ok(())
+    }
+
+    fn ready(&self) -> Result<(), Cow<'static, str>> {
+        self.state()
+    }
+
+    fn system(&self) -> &'static str {
+        SYSTEM
+    }
+}
+
+/// Whether `longest` rows wait. Counts only when the ids leave that possible, so it costs two index
+/// reads on a short queue.
+fn is_full(connection: &Connection, longest: u64) -> rusqlite::Result<bool> {
+    let span: (Option<i64>, Option<i64>) = connection
+        .prepare_cached("SELECT (SELECT id FROM queue ORDER BY id LIMIT 1), (SELECT id FROM queue ORDER BY id DESC LIMIT 1)")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (Some(oldest), Some(newest)) = span else { return Ok(longest == 0) };
+    // Ids never repeat, so fewer ids than the limit are certainly fewer rows.
+    if u64::try_from(newest - oldest).unwrap_or(u64::MAX) < longest.saturating_sub(1) {
+        return Ok(false);
+    }
+    let count: i64 =
+        connection.prepare_cached("SELECT count(*) FROM queue")?.query_row([], |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or(0) >= longest)
+}
+
+#[async_trait]
+impl Inspect for EmbeddedQueue {
+    async fn depths(&self) -> Result<Depths, Fault> {
+        let now = self.0.clock.now();
+        let (now_ms, dead_before) =
+            (now.as_millisecond(), milliseconds_before(now.as_millisecond(), DEAD_KEPT));
+        self.run(move |connection| {
+            connection.prepare_cached("DELETE FROM dead WHERE died_ms < ?1")?.execute([dead_before])?;
+            connection.prepare_cached("DELETE FROM claims WHERE gone_ms < ?1")?.execute([now_ms])?;
+            let sql = "SELECT (SELECT count(*) FROM queue WHERE due_ms <= ?1), (SELECT count(*) FROM queue WHERE due_ms > ?1), (SELECT count(*) FROM dead)";
+            connection.prepare_cached(sql)?.query_row([now_ms], |row| {
+                let count = |index| row.get::<_, i64>(index).map(|count| u64::try_from(count).unwrap_or(0));
+                Ok(Depths { work: count(0)?, retry: count(1)?, dead: count(2)? })
+            })
+        })
+        .await
+    }
+
+    fn ready(&self) -> Result<(), Cow<'static, str>> {
+        self.state()
+    }
+}
+
+/// Delivers rows. One per process.
+pub struct EmbeddedConsumer {
+    queue: EmbeddedQueue,
+    batch: usize,
+    taken: VecDeque<Row>,
+}
+
+struct Row {
+    id: i64,
+    attempt: u32,
+    queued_ms: i64,
+    payload: Vec<u8>,
+}
+
+#[async_trait]
+impl Consume for EmbeddedConsumer {
+    async fn next(&mut self) -> Delivery {
+        loop {
+            if let Some(row) = self.taken.pop_front() {
+                return self.delivery(row);
+            }
+            let wait = match self.take().await {
+                Ok(Some(wait)) => wait,
+                Ok(None) => continue,
+                Err(_) => LONGEST_POLL,
+            };
+            // A notification that came while the queue was read is kept for this wait.
+            drop(tokio::time::timeout(wait, self.queue.0.row_due.notified()).await);
+        }
+    }
+
+    /// No other process could take them: they are free again at the next start.
+    async fn give_back(&mut self) {
+        self.taken.clear();
+    }
+
+    fn system(&self) -> &'static str {
+        SYSTEM
+    }
+}
+
+impl EmbeddedConsumer {
+    /// Takes the rows that are due. `Some(wait)` when there were none, with the time until one may
+    /// be.
+    ///
+    /// Dropped halfway, which happens when the process stops, it may leave rows marked as taken;
+    /// the next start frees them.
+    async fn take(&mut self) -> Result<Option<Duration>, Fault> {
+        let now = self.queue.0.clock.now().as_millisecond();
+        let batch = i64::try_from(self.batch).unwrap_or(i64::MAX);
+        let (rows, next_due) =
+            self.queue.run(move |connection| take_due(connection, now, batch)).await?;
+        if rows.is_empty() {
+            let wait = next_due.map_or(LONGEST_POLL, |due| {
+                Duration::from_millis(u64::try_from(due - now).unwrap_or(0))
+            });
+            return Ok(Some(wait.min(LONGEST_POLL)));
+        }
+        self.taken.extend(rows);
+        Ok(None)
+    }
+
+    fn delivery(&self, row: Row) -> Delivery {
+        let Row { id, attempt, queued_ms, payload } = row;
+        Delivery {
+            event: QueuedEvent::decode(&payload),
+            attempt,
+            queued_at: Timestamp::from_millisecond(queued_ms).ok(),
+            receipt: Box::new(EmbeddedReceipt { queue: self.queue.clone(), id }),
+        }
+    }
+}
+
+/// Takes fresh rows first, oldest first, then late ones, for which one place in [`LATE_TURN`] is
+/// reserved. A row that is due later than the longest retry delay was queued by a clock that has
+/// been set back since, and is due now.
+fn take_due(
+    connection: &Connection,
+    now: i64,
+    batch: i64,
+) -> rusqlite::Result<(Vec<Row>, Option<i64>)> {
+    let fresh_since = milliseconds_before(now, FRESH_FOR);
+    let latest = milliseconds_after(now, Stage::S120.delay());
+    let reserved = batch / i64::try_from(LATE_TURN).unwrap_or(i64::MAX);
+    let mut rows = take_between(connection, fresh_since + 1, now, batch - reserved)?;
+    for (from, to) in [(i64::MIN, fresh_since), (latest + 1, i64::MAX), (fresh_since + 1, now)] {
+        let room = batch - i64::try_from(rows.len()).unwrap_or(batch);
+        if room > 0 {
+            rows.extend(take_between(connection, from, to, room)?);
+        }
+    }
+    let next = connection
+        .prepare_cached("SELECT min(due_ms) FROM queue WHERE taken = 0")?
+        .query_row([], |row| row.get(0))?;
+    Ok((rows, next))
+}
+
+fn take_between(
+    connection: &Connection,
+    from: i64,
+    to: i64,
+    room: i64,
+) -> rusqlite::Result<Vec<Row>> {
+    let sql = "UPDATE queue SET taken = 1 WHERE id IN
+               (SELECT id FROM queue WHERE taken = 0 AND due_ms BETWEEN ?1 AND ?2 ORDER BY due_ms, id LIMIT ?3)
+               RETURNING id, attempt, queued_ms, payload";
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok(Row {
+            id: row.get(0)?,
+            attempt: row.get(1)?,
+            queued_ms: row.get(2)?,
+            payload: row.get(3)?,
+        })
+    };
+    connection.prepare_cached(sql)?.query_map([from, to, room], read)?.collect()
+}
+
+struct EmbeddedReceipt {
+    queue: EmbeddedQueue,
+    id: i64,
+}
+
+#[async_trait]
+impl Receipt for EmbeddedReceipt {
+    async fn settle(self: Box<Self>, verdict: Verdict) -> Result<(), Fault> {
+        let Self { queue, id } = *self;
+        let now = queue.0.clock.now().as_millisecond();
+        queue.run(move |connection| carry_out(connection, id, now, &verdict)).await?;
+        // The consumer may be waiting for longer than the delay of this retry: let it look again.
+        queue.0.row_due.notify_one();
+        Ok(())
+    }
+}
+
+fn carry_out(
+    connection: &Connection,
+    id: i64,
+    now: i64,
+    verdict: &Verdict,
+) -> rusqlite::Result<()> {
+    match verdict {
+        Verdict::Done => {
+            connection.prepare_cached("DELETE FROM queue WHERE id = ?1")?.execute([id])?;
+        }
+        Verdict::Retry { stage, attempt, reason } => {
+            let due = milliseconds_after(now, stage.delay());
+            let sql = "UPDATE queue SET taken = 0, due_ms = ?2, attempt = ?3, reason = ?4, queued_ms = ?5 WHERE id = ?1";
+            connection.prepare_cached(sql)?.execute(params![
+                id,
+                due,
+                attempt,
+                reason.label(),
+                now
+            ])?;
+        }
+        Verdict::DeadLetter { reason, detail } => {
+            let sql = "INSERT INTO dead (died_ms, attempt, reason, detail, payload)
+                       SELECT ?2, attempt, ?3, ?4, payload FROM queue WHERE id = ?1";
+            connection.prepare_cached(sql)?.execute(params![
+                id,
+                now,
+                reason.label(),
+                detail.as_ref()
+            ])?;
+            connection.prepare_cached("DELETE FROM queue WHERE id = ?1")?.execute([id])?;
+        }
+    }
+    Ok(())
+}

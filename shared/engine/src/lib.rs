@@ -1,0 +1,9 @@
+//! The two engines behind the ports: [`embedded`] is one SQLite file on one machine; [`rabbitmq`]
+//! and [`redis`] together serve any number of replicas. [`local_sent_cache`] stands in front of
+//! either claim store.
+
+pub mod embedded;
+pub mod local_sent_cache;
+pub mod rabbitmq;
+pub mod redis;
+pub mod sqlite;

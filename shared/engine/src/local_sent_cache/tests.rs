@@ -1,0 +1,75 @@
+//! Unit tests of the parent module.
+
+use super::*;
+use domain::{claims::Owners, fault::Reason};
+
+/// A store that never answers.
+struct Unavailable;
+
+fn unavailable<T>() -> Result<T, Fault> {
+    Err(Fault::transient(Reason::DedupeUnavailable, "unavailable"))
+}
+
+#[async_trait]
+impl ClaimStore for Unavailable {
+    async fn claim(&self, _: &EventId, _: Owner) -> Result<Claim, Fault> {
+        unavailable()
+    }
+    async fn sending(&self, lease: Lease) -> Result<Option<Sending>, (Lease, Fault)> {
+        unavailable().map_err(|fault| (lease, fault))
+    }
+    async fn complete(&self, _: &Sending, _: &str) -> Result<Completion, Fault> {
+        unavailable()
+    }
+    async fn release(&self, _: Lease) -> Result<(), Fault> {
+        unavailable()
+    }
+    async fn doubt(&self, _: Sending) -> Result<(), Fault> {
+        unavailable()
+    }
+    async fn ready(&self) -> Result<(), Cow<'static, str>> {
+        Err(Cow::Borrowed("unavailable"))
+    }
+}
+
+fn id() -> EventId {
+    EventId::parse("event_1").expect("valid")
+}
+
+#[tokio::test(start_paused = true)]
+async fn holds_by_default_however_long_it_lasts() {
+    let owners = Owners::new(1);
+    let store = LocalSentCache::new(Arc::new(Unavailable), OnStoreOutage::Hold);
+    assert!(store.claim(&id(), owners.next()).await.is_err());
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    assert!(store.claim(&id(), owners.next()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn sends_after_the_outage_has_lasted_and_not_twice() {
+    let owners = Owners::new(1);
+    let store = LocalSentCache::new(
+        Arc::new(Unavailable),
+        OnStoreOutage::SendAfter(Duration::from_secs(20)),
+    );
+    assert!(store.claim(&id(), owners.next()).await.is_err());
+    tokio::time::advance(Duration::from_secs(19)).await;
+    assert!(store.claim(&id(), owners.next()).await.is_err());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let Ok(Claim::Fresh(lease)) = store.claim(&id(), owners.next()).await else {
+        panic!("not given")
+    };
+    let sending = store.sending(lease).await.expect("no store asked").expect("ours");
+    assert!(store.complete(&sending, "queued").await.is_err());
+    assert_eq!(store.claim(&id(), owners.next()).await, Ok(Claim::Done));
+}
+
+#[test]
+fn forgets_the_oldest_first() {
+    let mut state = State::default();
+    for n in 0..=CAPACITY {
+        state.remember(EventId::parse(format!("event_{n}")).expect("valid"));
+    }
+    assert_eq!(state.sent.len(), CAPACITY);
+    assert!(!state.sent.contains(&EventId::parse("event_0").expect("valid")));
+}

@@ -1,0 +1,178 @@
+//! Publishing with confirms, many at once on one channel.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use domain::{
+    clock::Clock,
+    event::QueuedEvent,
+    fault::{Fault, Reason},
+    queue::Publish,
+};
+use lapin::{
+    BasicProperties, Confirmation,
+    options::BasicPublishOptions,
+    types::{AMQPValue, FieldTable, ShortString},
+};
+use runtime::metrics::labels::ConnectionName;
+use tokio::time::timeout;
+
+use super::{
+    ATTEMPT, DETAIL, REASON, classify,
+    supervisor::{Broker, Session, Supervisor},
+    topology::{Destination, routing_key},
+};
+
+/// Longest wait for the broker's confirm. The ingress must answer within what a sender waits.
+const CONFIRM: Duration = Duration::from_secs(4);
+
+/// Publishes, and returns only when the broker has confirmed.
+pub struct RabbitPublisher {
+    pub(super) supervisor: Supervisor,
+    clock: Arc<dyn Clock>,
+    events: ShortString,
+}
+
+/// A message to publish: the bytes of the event, with what we know about them in headers.
+pub(super) struct Message<'a> {
+    pub(super) body: &'a [u8],
+    pub(super) id: Option<&'a str>,
+    pub(super) attempt: u32,
+    pub(super) reason: Reason,
+    pub(super) detail: &'a str,
+}
+
+const FULL: &str = "the broker refused the message: its queue is full";
+
+impl RabbitPublisher {
+    /// Starts a publisher that connects in the background.
+    pub fn new(broker: Broker, clock: Arc<dyn Clock>) -> Self {
+        let events = ShortString::from(broker.config.names.events());
+        Self { supervisor: Supervisor::start(broker, ConnectionName::Publisher), clock, events }
+    }
+
+    pub(super) async fn send(
+        &self,
+        destination: Destination,
+        message: Message<'_>,
+    ) -> Result<(), Fault> {
+        let unavailable = |detail| Fault::transient(Reason::QueueUnavailable, detail);
+        let session =
+            self.supervisor.now().ok_or_else(|| unavailable("not connected to the broker"))?;
+        // A blocked broker reads nothing, so waiting is useless. It may still store the message
+        // when it reads again; the claim makes that copy harmless.
+        let result = tokio::select! {
+            biased;
+            () = session.blocked() => {
+                return Err(Fault::transient(Reason::QueueBlocked, "the broker blocks publishing"));
+            }
+            result = timeout(CONFIRM, self.confirmed(&session, destination, message)) => result,
+        };
+        match result {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Unconfirmed::Full)) => Err(Fault::transient(Reason::QueueFull, FULL)),
+            Ok(Err(Unconfirmed::Unroutable)) => {
+                // Work queue and fallback are gone: a new session declares them again. lapin may
+                // have attributed this return to the wrong one of several publishes in flight, so
+                // none on that channel is trusted.
+                session.fail();
+                Err(unavailable("the broker has no queue for the message"))
+            }
+            Ok(Err(Unconfirmed::Error(error))) => {
+                session.fail();
+                Err(classify(&error))
+            }
+            Err(_) => {
+                session.fail();
+                Err(unavailable("no confirm in time"))
+            }
+        }
+    }
+
+    async fn confirmed(
+        &self,
+        session: &Arc<Session>,
+        destination: Destination,
+        message: Message<'_>,
+    ) -> Result<(), Unconfirmed> {
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let properties = self.properties(&message);
+        let sent = session
+            .channel
+            .basic_publish(
+                self.events.clone(),
+                routing_key(destination),
+                options,
+                message.body,
+                properties,
+            )
+            .await;
+        let confirmation = sent.map_err(Unconfirmed::Error)?.await.map_err(Unconfirmed::Error)?;
+        match confirmation {
+            Confirmation::Ack(None) if !session.is_over() => Ok(()),
+            Confirmation::Nack(_) => Err(Unconfirmed::Full),
+            // Returned; or confirmed on a session that has ended since: it may be stored, but that
+            // is not certain.
+            Confirmation::Ack(_) | Confirmation::NotRequested => Err(Unconfirmed::Unroutable),
+        }
+    }
+
+    fn properties(&self, message: &Message<'_>) -> BasicProperties {
+        let now = u64::try_from(self.clock.now().as_millisecond()).unwrap_or(0);
+        let mut headers = FieldTable::default();
+        headers.insert(
+            ATTEMPT.into(),
+            AMQPValue::LongInt(i32::try_from(message.attempt).unwrap_or(i32::MAX)),
+        );
+        if message.reason != Reason::None {
+            headers.insert(REASON.into(), AMQPValue::LongString(message.reason.label().into()));
+            headers.insert(DETAIL.into(), AMQPValue::LongString(message.detail.into()));
+        }
+        // AMQP timestamps are whole seconds, too coarse for the age of a code.
+        headers.insert(
+            super::QUEUED_AT.into(),
+            AMQPValue::LongLongInt(i64::try_from(now).unwrap_or(i64::MAX)),
+        );
+        let properties = BasicProperties::default()
+            .with_delivery_mode(2)
+            .with_content_type("application/json".into())
+            .with_timestamp(now / 1000)
+            .with_headers(headers);
+        match message.id {
+            Some(id) => properties.with_message_id(id.into()),
+            None => properties,
+        }
+    }
+}
+
+enum Unconfirmed {
+    /// Refused: the queue is full.
+    Full,
+    /// Returned, or not certain to be stored.
+    Unroutable,
+    /// The channel or the connection broke.
+    Error(lapin::Error),
+}
+
+#[async_trait]
+impl Publish for RabbitPublisher {
+    async fn publish(&self, event: &QueuedEvent) -> Result<(), Fault> {
+        let body = event.encode();
+        let message = Message {
+            body: &body,
+            id: Some(event.event_id.as_str()),
+            attempt: 1,
+            reason: Reason::None,
+            detail: "",
+        };
+        self.send(Destination::Work, message).await
+    }
+
+    fn ready(&self) -> Result<(), Cow<'static, str>> {
+        self.supervisor.view().ready()
+    }
+
+    fn system(&self) -> &'static str {
+        super::SYSTEM
+    }
+}

@@ -1,0 +1,322 @@
+//! Supervises one connection to the broker and replaces it after every failure.
+//!
+//! A task connects, declares the topology, opens one channel, and publishes that as the current
+//! [`Session`]. The session ends when the connection reports an error or when its user reports that
+//! it no longer works ([`Session::fail`]): a confirm that did not come, a consumer that ended, an
+//! acknowledgement that was not accepted. Then everything of it is dropped and the next one is
+//! made, after growing, jittered delays.
+
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+
+use domain::retry::{Chance, Policy};
+use futures_util::StreamExt as _;
+use lapin::{
+    Channel, Connection, ConnectionProperties, Event, options::ConfirmSelectOptions, uri::AMQPUri,
+};
+use runtime::{
+    metrics::{Metrics, labels::ConnectionName},
+    tls::Trust,
+};
+use rustls::ClientConfig;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::{
+    sync::watch,
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{connect, declare, topology::Names};
+
+/// First wait for each step of connecting: the handshake, the declarations. A broker that is
+/// starting accepts connections before it answers on them, and another attempt finds it ready
+/// sooner than this one would.
+const STEP: Duration = Duration::from_secs(3);
+
+/// Longest wait for a step. The wait doubles with each failure up to this, so that a slow network
+/// is slow and not cut off forever.
+const LONGEST_STEP: Duration = Duration::from_secs(30);
+
+/// Seconds between heartbeats: a peer that vanished is noticed within twice this. RabbitMQ's makers
+/// warn against less than 5 (<https://www.rabbitmq.com/docs/heartbeats>).
+const HEARTBEAT: &str = "10";
+
+/// Bytes per frame. lapin keeps 32 frames for reading and as many for writing; our messages are
+/// under 1 KiB.
+const FRAME_MAX: &str = "16384";
+
+/// Where the broker is and how to connect to it: `AMQP_URL`, parsed.
+#[derive(Clone)]
+pub struct BrokerConfig {
+    uri: AMQPUri,
+    tls: Arc<ClientConfig>,
+    /// The names of exchanges and queues.
+    pub names: Names,
+}
+
+/// Why `AMQP_URL` cannot be used. Never repeats it: it holds a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "must be a URL such as amqp://user:password@host:5672/vhost or amqps://…, with special characters percent-encoded"
+)]
+pub struct InvalidAmqpUrl;
+
+impl BrokerConfig {
+    /// Parses an `amqp://` or `amqps://` URL.
+    pub fn parse(url: &SecretString, names: Names, trust: &Trust) -> Result<Self, InvalidAmqpUrl> {
+        let uri = with_defaults(url.expose_secret()).parse().map_err(|_| InvalidAmqpUrl)?;
+        Ok(Self { uri, tls: Arc::clone(trust.client()), names })
+    }
+}
+
+impl fmt::Debug for BrokerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let authority = &self.uri.authority;
+        f.debug_struct("BrokerConfig")
+            .field("host", &authority.host)
+            .field("port", &authority.port)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A broker, with what its supervisors use.
+#[derive(Clone)]
+pub struct Broker {
+    pub config: BrokerConfig,
+    pub metrics: Arc<Metrics>,
+    pub chance: Chance,
+}
+
+/// One connection with one channel, while it lasts.
+pub(super) struct Session {
+    pub(super) connection: Connection,
+    pub(super) channel: Channel,
+    /// Whether the broker blocks publishing. It says so at the first publish that it leaves unread.
+    blocked: watch::Sender<bool>,
+    over: CancellationToken,
+}
+
+impl Session {
+    /// Reports that this session no longer works.
+    pub(super) fn fail(&self) {
+        self.over.cancel();
+    }
+
+    /// Whether the broker blocks publishing.
+    pub(super) fn is_blocked(&self) -> bool {
+        *self.blocked.borrow()
+    }
+
+    /// Returns when the broker starts to block publishing.
+    pub(super) async fn blocked(&self) {
+        // Fails only when the sender is gone, and we hold it.
+        drop(self.blocked.subscribe().wait_for(|blocked| *blocked).await);
+    }
+
+    /// Whether this session has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.is_cancelled()
+    }
+}
+
+/// Keeps a session current. Stops when dropped.
+pub(super) struct Supervisor {
+    current: watch::Receiver<Option<Arc<Session>>>,
+    task: AbortHandle,
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Supervisor {
+    pub(super) fn start(broker: Broker, name: ConnectionName) -> Self {
+        let (sender, current) = watch::channel(None);
+        let task = tokio::spawn(keep_connected(broker, name, sender)).abort_handle();
+        Self { current, task }
+    }
+
+    /// The current session, if there is one.
+    pub(super) fn now(&self) -> Option<Arc<Session>> {
+        working(&self.current)
+    }
+
+    /// A view of the connection for whoever only asks about its state.
+    pub(super) fn view(&self) -> ConnectionView {
+        ConnectionView(self.current.clone())
+    }
+
+    /// Waits for a working session, as long as it takes.
+    pub(super) async fn session(&self) -> Arc<Session> {
+        self.view().up().await
+    }
+}
+
+/// The state of a connection, without the power to keep it alive.
+#[derive(Clone)]
+pub(super) struct ConnectionView(watch::Receiver<Option<Arc<Session>>>);
+
+impl ConnectionView {
+    /// Waits for a working session, as long as it takes.
+    pub(super) async fn up(mut self) -> Arc<Session> {
+        loop {
+            if let Some(session) = working(&self.0) {
+                return session;
+            }
+            if self.0.changed().await.is_err() {
+                // The task ends only with the supervisor itself.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// `Err` with the reason while there is no working session.
+    pub(super) fn ready(&self) -> Result<(), Cow<'static, str>> {
+        match working(&self.0) {
+            None => Err(Cow::Borrowed("not connected to the broker")),
+            Some(session) if session.is_blocked() => {
+                Err(Cow::Borrowed("the broker blocks publishing"))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+fn working(current: &watch::Receiver<Option<Arc<Session>>>) -> Option<Arc<Session>> {
+    current.borrow().clone().filter(|session| !session.is_over())
+}
+
+async fn keep_connected(
+    broker: Broker,
+    name: ConnectionName,
+    current: watch::Sender<Option<Arc<Session>>>,
+) {
+    let connection = name.label();
+    let mut failures = 0;
+    let mut generation = 0;
+    loop {
+        match connect(&broker.config, name, step_limit(failures)).await {
+            Ok(session) => {
+                (failures, generation) = (0, generation + 1);
+                tracing::info!(connection, generation, "connected to the broker");
+                broker.metrics.connection(name, true, generation);
+                let session = Arc::new(session);
+                current.send_replace(Some(Arc::clone(&session)));
+                watch_session(&broker, &session).await;
+                current.send_replace(None);
+                broker.metrics.connection(name, false, generation);
+                broker.metrics.blocked(false);
+                tracing::warn!(connection, generation, "lost the connection to the broker");
+                close(session).await;
+            }
+            Err(error) => {
+                failures += 1;
+                let error = describe(&error);
+                tracing::warn!(connection, failures, %error, "cannot reach the broker");
+            }
+        }
+        sleep(Policy::CONNECTIONS.delay(failures.max(1), (broker.chance)())).await;
+    }
+}
+
+fn step_limit(failures: u32) -> Duration {
+    STEP.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_STEP)
+}
+
+/// lapin's own text, which names states and protocol errors but no credentials.
+fn describe(error: &lapin::Error) -> Cow<'static, str> {
+    match error.kind() {
+        lapin::ErrorKind::IOError(error) => error.kind().to_string().into(),
+        _ => super::classify(error).detail,
+    }
+}
+
+/// Connects and declares, each step within `limit`.
+async fn connect(
+    config: &BrokerConfig,
+    name: ConnectionName,
+    limit: Duration,
+) -> lapin::Result<Session> {
+    let process = std::process::id();
+    let properties = ConnectionProperties::default()
+        .with_connection_name(format!("authpost {} {process}", name.label()).into());
+    let connection =
+        within(limit, connect::connect(config.uri.clone(), Arc::clone(&config.tls), properties))
+            .await?;
+    within(limit, declare::declare(&connection, &config.names)).await?;
+    let channel = within(limit, open_channel(&connection, name)).await?;
+    Ok(Session {
+        connection,
+        channel,
+        blocked: watch::Sender::new(false),
+        over: CancellationToken::new(),
+    })
+}
+
+async fn open_channel(connection: &Connection, name: ConnectionName) -> lapin::Result<Channel> {
+    let channel = connection.create_channel().await?;
+    if name == ConnectionName::Publisher {
+        // Without this lapin calls every publish a success.
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    }
+    Ok(channel)
+}
+
+async fn within<T>(
+    limit: Duration,
+    step: impl Future<Output = lapin::Result<T>>,
+) -> lapin::Result<T> {
+    timeout(limit, step)
+        .await
+        .unwrap_or_else(|_| Err(connect::failed(std::io::ErrorKind::TimedOut.into())))
+}
+
+/// The URL with our heartbeat and frame size, unless it sets its own.
+fn with_defaults(url: &str) -> String {
+    let mut url = url.to_owned();
+    for (key, value) in [("heartbeat", HEARTBEAT), ("frame_max", FRAME_MAX)] {
+        if !url.contains(&format!("{key}=")) {
+            let joint = if url.contains('?') { "&" } else { "?" };
+            url.extend([joint, key, "=", value]);
+        }
+    }
+    url
+}
+
+/// Returns when the session is over.
+async fn watch_session(broker: &Broker, session: &Session) {
+    let mut events = std::pin::pin!(session.connection.events_listener());
+    let lost = async {
+        while let Some(event) = events.next().await {
+            match event {
+                Event::ConnectionBlocked(_) => {
+                    session.blocked.send_replace(true);
+                    broker.metrics.blocked(true);
+                    tracing::warn!("the broker blocks publishing (memory or disk alarm)");
+                }
+                Event::ConnectionUnblocked => {
+                    session.blocked.send_replace(false);
+                    broker.metrics.blocked(false);
+                    tracing::info!("the broker accepts messages again");
+                }
+                Event::Error(_) => return,
+                _ => {}
+            }
+        }
+    };
+    tokio::select! {
+        () = lost => session.fail(),
+        () = session.over.cancelled() => {}
+    }
+}
+
+/// Tells the broker, if it still listens, so that it delivers our messages to others at once.
+async fn close(session: Arc<Session>) {
+    let closing = session.connection.close(200, "reconnecting".into());
+    drop(timeout(Duration::from_secs(1), closing).await);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+//! The one connection to Redis that all tasks of a process share.
+//!
+//! After any failure that leaves its state in question (a broken connection, a reply that did not
+//! come, a server that turned read-only) it is replaced by a new one, because the library's own
+//! manager keeps a connection that only times out.
+
+use std::{borrow::Cow, fmt, time::Duration};
+
+use domain::fault::{Fault, Reason};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, RedisError,
+    ServerErrorKind, TlsCertificates, aio::MultiplexedConnection, io::tcp::TcpSettings,
+};
+use runtime::tls::Trust;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
+
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_millis(1000);
+/// Longest wait for a reply.
+const REPLY: Duration = Duration::from_millis(1500);
+/// After a failed connect, other tasks fail at once for this long instead of queueing behind the
+/// next attempt.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Where Redis is and how to connect to it: `REDIS_URL`, parsed.
+#[derive(Clone)]
+pub struct RedisConfig {
+    client: Client,
+}
+
+/// Why `REDIS_URL` cannot be used. Never repeats it: it holds a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "must be a URL such as redis://user:password@host:6379/0 or rediss://…; what follows the host is the number of a database"
+)]
+pub struct InvalidRedisUrl;
+
+impl RedisConfig {
+    /// Parses a `redis://` or `rediss://` URL.
+    pub fn parse(url: &SecretString, trust: &Trust) -> Result<Self, InvalidRedisUrl> {
+        let info = url.expose_secret().into_connection_info().map_err(|_| InvalidRedisUrl)?;
+        // Commands are small and wait for a reply: Nagle's algorithm would delay them.
+        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        let client = match (info.addr(), trust.extra_pem()) {
+            (ConnectionAddr::TcpTls { .. }, Some(pem)) => Client::build_with_tls(
+                info,
+                TlsCertificates { client_tls: None, root_cert: Some(pem.to_vec()) },
+            ),
+            _ => Client::open(info),
+        };
+        client.map(|client| Self { client }).map_err(|_| InvalidRedisUrl)
+    }
+}
+
+impl fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisConfig")
+            .field("address", &self.client.get_connection_info().addr().to_string())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A connection that is made at first use, and made again when its state is in question.
+pub struct RedisConnection {
+    client: Client,
+    current: Mutex<Current>,
+}
+
+#[derive(Default)]
+struct Current {
+    connection: Option<MultiplexedConnection>,
+    /// Counts connections, so that many tasks that saw one connection fail discard only that one.
+    generation: u64,
+    retry_at: Option<Instant>,
+}
+
+impl RedisConnection {
+    /// Makes a connection that is opened by its first use.
+    pub fn new(config: &RedisConfig) -> Self {
+        Self { client: config.client.clone(), current: Mutex::default() }
+    }
+
+    async fn get(&self) -> Result<(MultiplexedConnection, u64), Fault> {
+        let mut current = self.current.lock().await;
+        if let Some(connection) = &current.connection {
+            return Ok((connection.clone(), current.generation));
+        }
+        if current.retry_at.is_some_and(|at| Instant::now() < at) {
+            return Err(unavailable("no connection"));
+        }
+        match self.connect().await {
+            Ok(connection) => {
+                current.generation += 1;
+                current.retry_at = None;
+                current.connection = Some(connection.clone());
+                Ok((connection, current.generation))
+            }
+            Err(fault) => {
+                current.retry_at = Some(Instant::now() + BACK_OFF);
+                Err(fault)
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<MultiplexedConnection, Fault> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(Some(REPLY));
+        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
+        let connected =
+            timeout(CONNECT, connecting).await.map_err(|_| unavailable("no connection in time"))?;
+        connected.map_err(|error| classify(&error))
+    }
+
+    async fn discard(&self, generation: u64) {
+        let mut current = self.current.lock().await;
+        if current.generation == generation {
+            current.connection = None;
+        }
+    }
+
+    /// Runs a script atomically on the server.
+    pub(super) async fn script<T: redis::FromRedisValue>(
+        &self,
+        script: &redis::ScriptInvocation<'_>,
+    ) -> Result<T, Fault> {
+        self.call(async |mut connection| script.invoke_async(&mut connection).await).await
+    }
+
+    /// Runs one command, within the time limit.
+    pub(super) async fn command<T: redis::FromRedisValue>(
+        &self,
+        command: &redis::Cmd,
+    ) -> Result<T, Fault> {
+        self.call(async |mut connection| command.query_async(&mut connection).await).await
+    }
+
+    async fn call<T>(
+        &self,
+        call: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
+    ) -> Result<T, Fault> {
+        let (connection, generation) = self.get().await?;
+        match timeout(REPLY, call(connection)).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => {
+                if is_unusable_after(&error) {
+                    self.discard(generation).await;
+                }
+                Err(classify(&error))
+            }
+            Err(_) => {
+                self.discard(generation).await;
+                Err(unavailable("no reply in time"))
+            }
+        }
+    }
+
+    /// `Err` with the reason while the server cannot be written to.
+    pub(super) async fn ready(&self) -> Result<(), Cow<'static, str>> {
+        let (mut connection, generation) = self.get().await.map_err(|fault| fault.detail)?;
+        let role = redis::cmd("ROLE");
+        let reply = timeout(REPLY, role.query_async::<redis::Value>(&mut connection)).await;
+        let problem = match &reply {
+            Ok(Ok(redis::Value::Array(fields))) => match fields
+                .first()
+                .map(redis::from_redis_value_ref::<String>)
+            {
+                Some(Ok(role)) if role != "master" => Some("this server is a read-only replica"),
+                _ => None,
+            },
+            // A server that forbids ROLE may still allow the scripts; the claims themselves will
+            // show.
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) if !is_unusable_after(error) => None,
+            Ok(Err(_)) => Some("the connection broke"),
+            Err(_) => Some("no reply in time"),
+        };
+        match problem {
+            None => Ok(()),
+            Some(problem) => {
+                self.discard(generation).await;
+                Err(Cow::Borrowed(problem))
+            }
+        }
+    }
+
+    /// Asks the server about itself.
+    pub async fn server_info(&self) -> Result<ServerInfo, Fault> {
+        self.ready().await.map_err(|why| Fault::transient(Reason::DedupeUnavailable, why))?;
+        let info: redis::InfoDict = self.command(&redis::cmd("INFO")).await?;
+        Ok(ServerInfo {
+            version: info.get("redis_version").unwrap_or_default(),
+            eviction_policy: info.get("maxmemory_policy"),
+            append_only: info.get::<i64>("aof_enabled") == Some(1),
+        })
+    }
+}
+
+/// What a server says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerInfo {
+    pub version: String,
+    /// `maxmemory-policy`; must be `noeviction`. `None` if the server does not tell.
+    pub eviction_policy: Option<String>,
+    /// Whether every write goes to the append-only file.
+    pub append_only: bool,
+}
+
+/// A reply that none of our scripts gives.
+pub(super) fn unexpected_reply() -> Fault {
+    unavailable("an unexpected reply")
+}
+
+fn unavailable(detail: &'static str) -> Fault {
+    Fault::transient(Reason::DedupeUnavailable, detail)
+}
+
+/// Whether the connection must not be used again.
+fn is_unusable_after(error: &RedisError) -> bool {
+    use redis::ErrorKind::{AuthenticationFailed, Parse, Server};
+    error.is_io_error()
+        || error.is_timeout()
+        || error.is_connection_dropped()
+        || matches!(error.kind(), Parse | AuthenticationFailed)
+        || matches!(
+            error.kind(),
+            Server(
+                ServerErrorKind::ReadOnly
+                    | ServerErrorKind::MasterDown
+                    | ServerErrorKind::BusyLoading
+            )
+        )
+}
+
+/// Every error is transient for an event: a password or a permission that is refused today can be
+/// fixed by an operator while the event waits in the queue.
+fn classify(error: &RedisError) -> Fault {
+    use redis::ErrorKind;
+    unavailable(match error.kind() {
+        ErrorKind::Io if error.is_timeout() => "no reply in time",
+        ErrorKind::Io if error.is_connection_refusal() => "the connection was refused",
+        ErrorKind::Io => "the connection broke",
+        ErrorKind::AuthenticationFailed => "the user name or password was refused",
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => "this server is a read-only replica",
+        ErrorKind::Server(ServerErrorKind::BusyLoading) => "the server is loading its data",
+        ErrorKind::Server(ServerErrorKind::MasterDown) => "the replica has lost its master",
+        ErrorKind::Server(ServerErrorKind::NoPerm) => {
+            "this user may not run the scripts (EVALSHA, SCRIPT LOAD)"
+        }
+        ErrorKind::Server(_) => "the server refused the command",
+        _ => "an unexpected reply",
+    })
+}
+
+#[cfg(test)]
+mod tests;

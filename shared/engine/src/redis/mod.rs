@@ -1,0 +1,24 @@
+//! Claims, nonces and records in Redis, shared by every replica.
+//!
+//! The names of keys and fields are those of the first release, and stay: replicas of two releases
+//! share them during an upgrade. `silences` counts unanswered sends, `died` marks a worker that
+//! crashed while sending.
+
+mod claims;
+mod connection;
+mod nonces;
+mod records;
+
+pub use self::{
+    claims::RedisClaims,
+    connection::{InvalidRedisUrl, RedisConfig, RedisConnection, ServerInfo},
+    nonces::RedisNonces,
+    records::RedisRecords,
+};
+
+use domain::ids::EventId;
+
+/// The key of an event's claim.
+fn event_key(prefix: &str, event_id: &EventId) -> String {
+    format!("{prefix}:event:{event_id}")
+}

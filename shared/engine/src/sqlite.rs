@@ -1,0 +1,320 @@
+//! The file of the embedded engine: one SQLite database, one writer thread, many jobs in one fsync.
+//!
+//! `journal_mode=WAL` with `synchronous=FULL` makes a commit durable against power loss. An fsync
+//! costs a good part of a millisecond however much it writes, so the writer takes every job that is
+//! waiting, runs them in one transaction, commits once, and only then answers any of them. A single
+//! job is committed at once.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use domain::fault::{Fault, Reason};
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::{mpsc, oneshot};
+
+/// Most jobs in one transaction, which bounds how long the first one waits.
+const BATCH: usize = 256;
+
+/// Most jobs that wait for the writer. Beyond it, callers wait within their own deadlines.
+const WAITING: usize = 1024;
+
+/// Longest wait for the commit of a job.
+const LIMIT: Duration = Duration::from_secs(8);
+
+/// The layout of the file. A file with a higher number was written by a later release, and is not
+/// opened.
+const SCHEMA_VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE queue (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    due_ms INTEGER NOT NULL,
+    taken INTEGER NOT NULL DEFAULT 0,
+    attempt INTEGER NOT NULL,
+    queued_ms INTEGER NOT NULL,
+    reason TEXT NOT NULL DEFAULT 'none',
+    payload BLOB NOT NULL
+);
+CREATE INDEX queue_by_due ON queue (taken, due_ms);
+CREATE TABLE dead (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    died_ms INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    payload BLOB NOT NULL
+);
+CREATE TABLE claims (
+    event_id TEXT PRIMARY KEY,
+    state TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    fence INTEGER NOT NULL,
+    silences INTEGER NOT NULL,
+    died_sending INTEGER NOT NULL,
+    until_ms INTEGER NOT NULL,
+    gone_ms INTEGER NOT NULL,
+    receipt TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX claims_by_end ON claims (gone_ms);
+";
+
+type Answer = Box<dyn FnOnce(Result<(), Fault>) + Send>;
+type Job = Box<dyn FnOnce(&Connection) -> rusqlite::Result<Answer> + Send>;
+
+struct Waiting {
+    job: Job,
+    /// Tells the caller that its job was undone with its batch.
+    failed: oneshot::Sender<Fault>,
+}
+
+/// Why the database cannot be used. Shown at start, with the path.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory cannot be created or written to.
+    #[error("cannot use the data directory {path}: {source}")]
+    Directory {
+        path: String,
+        /// Error of the operating system.
+        source: std::io::Error,
+    },
+    /// Another Authpost process uses it.
+    #[error("the data directory {path} is in use by another authpost process")]
+    InUse { path: String },
+    /// It is not a database, or it is damaged.
+    #[error(
+        "cannot open {path} as a database of Authpost: {source}; restore it from a backup, or move it away to start empty"
+    )]
+    Database { path: String, source: rusqlite::Error },
+    /// There is none, but one was expected.
+    #[error(
+        "{path} does not exist: is this the data directory of an embedded engine that has run?"
+    )]
+    Missing {
+        /// The directory it was expected in.
+        directory: PathBuf,
+        path: String,
+    },
+    /// Another program, such as a shell or a backup, holds it.
+    #[error(
+        "{path} is locked by another program; stop that program, or wait until it has finished"
+    )]
+    Locked { path: String },
+    /// A later release wrote it.
+    #[error(
+        "{path} has layout {found}, but this release supports {SCHEMA_VERSION}: use the newer release again"
+    )]
+    TooNew {
+        path: String,
+        /// The layout version found in the file.
+        found: i64,
+    },
+}
+
+/// A handle to the writer thread, which ends when the last handle is dropped.
+pub struct Store {
+    jobs: mpsc::Sender<Waiting>,
+    /// Held, not read: its lock keeps a second service out while this one runs.
+    _lock: Option<File>,
+}
+
+impl Store {
+    /// Opens or creates `authpost.db` in `directory`, as the one service that uses it. Frees
+    /// everything that an earlier process had taken.
+    pub fn open(directory: &Path) -> Result<Arc<Self>, OpenError> {
+        let path = directory.display().to_string();
+        let in_directory = |source| OpenError::Directory { path: path.clone(), source };
+        std::fs::create_dir_all(directory).map_err(in_directory)?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(directory.join("authpost.lock"))
+            .map_err(in_directory)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => return Err(OpenError::InUse { path }),
+            Err(std::fs::TryLockError::Error(source)) => return Err(in_directory(source)),
+        }
+        let file = directory.join("authpost.db");
+        let shown = file.display().to_string();
+        let connection = connect(&file).map_err(|source| unusable(&shown, source))?;
+        prepare(&connection, &shown)?;
+        Ok(Arc::new(Self {
+            jobs: start_writer(connection).map_err(in_directory)?,
+            _lock: Some(lock),
+        }))
+    }
+
+    /// Opens the file in `directory` beside a service that may have it open. Frees nothing.
+    pub fn open_beside(directory: &Path) -> Result<Arc<Self>, OpenError> {
+        let file = directory.join("authpost.db");
+        let shown = file.display().to_string();
+        if !file.exists() {
+            return Err(OpenError::Missing { directory: directory.to_owned(), path: shown });
+        }
+        let connection = connect(&file).map_err(|source| unusable(&shown, source))?;
+        let broken = |source| unusable(&shown, source);
+        match connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(broken)? {
+            SCHEMA_VERSION => {}
+            found => return Err(OpenError::TooNew { path: shown, found }),
+        }
+        let in_directory =
+            |source| OpenError::Directory { path: directory.display().to_string(), source };
+        Ok(Arc::new(Self { jobs: start_writer(connection).map_err(in_directory)?, _lock: None }))
+    }
+
+    /// Runs `job` in a transaction and returns its value once the transaction is on disk.
+    pub async fn run<T, F>(&self, job: F) -> Result<T, Fault>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (value, done) = oneshot::channel();
+        let (failed, failure) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            let result = job(connection)?;
+            // A caller that has given up is no error: the job is done.
+            Ok(Box::new(move |committed: Result<(), Fault>| {
+                drop(value.send(committed.map(|()| result)));
+            }))
+        });
+        let gone = || Fault::transient(Reason::QueueUnavailable, "the embedded engine has stopped");
+        let answered = async {
+            self.jobs.send(Waiting { job, failed }).await.map_err(|_| gone())?;
+            match done.await {
+                Ok(result) => result,
+                Err(_) => Err(failure.await.unwrap_or_else(|_| gone())),
+            }
+        };
+        let late = |_| {
+            Fault::transient(
+                Reason::QueueUnavailable,
+                format!("no commit within {} s", LIMIT.as_secs()),
+            )
+        };
+        tokio::time::timeout(LIMIT, answered).await.map_err(late)?
+    }
+}
+
+fn start_writer(connection: Connection) -> std::io::Result<mpsc::Sender<Waiting>> {
+    let (jobs, waiting) = mpsc::channel(WAITING);
+    thread::Builder::new()
+        .name("authpost-sqlite".to_owned())
+        .spawn(move || write_until_closed(connection, waiting))?;
+    Ok(jobs)
+}
+
+fn connect(file: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -2048)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+fn unusable(path: &str, source: rusqlite::Error) -> OpenError {
+    let path = path.to_owned();
+    match source.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
+            OpenError::Locked { path }
+        }
+        _ => OpenError::Database { path, source },
+    }
+}
+
+fn prepare(connection: &Connection, path: &str) -> Result<(), OpenError> {
+    let broken = |source| unusable(path, source);
+    let found: i64 =
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(broken)?;
+    match found {
+        0 => connection
+            .execute_batch(&format!("BEGIN;{SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT;"))
+            .map_err(broken)?,
+        SCHEMA_VERSION => {}
+        found => return Err(OpenError::TooNew { path: path.to_owned(), found }),
+    }
+    let health: String =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(broken)?;
+    if health != "ok" {
+        return Err(broken(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
+            Some(health),
+        )));
+    }
+    // One process at a time: nobody works on what an earlier process had taken. "sending" stays: a
+    // mail may have been sent.
+    connection
+        .execute_batch("UPDATE queue SET taken = 0 WHERE taken = 1; UPDATE claims SET until_ms = 0 WHERE state <> 'done';")
+        .map_err(broken)
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the thread owns its connection and its receiver"
+)]
+fn write_until_closed(connection: Connection, mut waiting: mpsc::Receiver<Waiting>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while waiting.blocking_recv_many(&mut batch, BATCH) > 0 {
+        commit(&connection, &mut batch);
+    }
+}
+
+/// Commits all of a batch or nothing: a job that fails (in practice because the disk is full) fails
+/// the others too, and every caller is told that its job was not stored.
+fn commit(connection: &Connection, batch: &mut Vec<Waiting>) {
+    let mut answers = Vec::with_capacity(batch.len());
+    let mut unanswered = Vec::with_capacity(batch.len());
+    let result = connection.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
+        for Waiting { job, failed } in batch.drain(..) {
+            unanswered.push(failed);
+            answers.push(job(connection)?);
+        }
+        connection.execute_batch("COMMIT")
+    });
+    match result {
+        Ok(()) => answers.into_iter().for_each(|answer| answer(Ok(()))),
+        Err(error) => {
+            let fault = classify(&error);
+            tracing::warn!(
+                %fault, jobs = unanswered.len() + batch.len(),
+                "the embedded engine cannot commit"
+            );
+            // Fails only where SQLite has already rolled back by itself.
+            drop(connection.execute_batch("ROLLBACK"));
+            answers.into_iter().for_each(|answer| answer(Err(fault.clone())));
+            let rest = batch.drain(..).map(|waiting| waiting.failed);
+            unanswered.into_iter().chain(rest).for_each(|failed| drop(failed.send(fault.clone())));
+        }
+    }
+}
+
+/// Every failure is one of the disk or the file: the same job may succeed later.
+fn classify(error: &rusqlite::Error) -> Fault {
+    let code = error.sqlite_error_code();
+    let detail = match code {
+        Some(rusqlite::ErrorCode::DiskFull) => "the disk is full",
+        Some(rusqlite::ErrorCode::SystemIoFailure) => "the disk failed to read or write",
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
+            "the database file is damaged"
+        }
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
+            "the database is locked by another program"
+        }
+        Some(rusqlite::ErrorCode::ReadOnly) => "the database cannot be written",
+        _ => "the database refused the change",
+    };
+    Fault::transient(Reason::QueueUnavailable, detail)
+}
+
+#[cfg(test)]
+mod tests;

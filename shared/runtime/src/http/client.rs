@@ -1,0 +1,61 @@
+//! HTTP clients, with TLS for `https://` URLs.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Builder, Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use rustls::ClientConfig;
+use url::{Host, Url};
+
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// Idle connections are kept this long: shorter than what load balancers in between usually grant.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Sends requests whose bodies are in one piece.
+pub type Connections = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// Connections that are reused for later requests.
+pub fn pooled(tls: &ClientConfig) -> Connections {
+    builder().pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).build(connector(tls))
+}
+
+/// A connection for each request: one from a pool may have been closed by the other side, and then
+/// nobody knows whether the request went through.
+pub fn single(tls: &ClientConfig) -> Connections {
+    builder().pool_max_idle_per_host(0).retry_canceled_requests(false).build(connector(tls))
+}
+
+/// Whether a URL can only lead to this machine: by a loopback address, or by the name `localhost`.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+fn builder() -> Builder {
+    Client::builder(TokioExecutor::new())
+}
+
+/// Accepts plain HTTP: whether that is allowed is decided while reading the configuration.
+fn connector(tls: &ClientConfig) -> HttpsConnector<HttpConnector> {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT));
+    connector.set_keepalive(Some(IDLE));
+    connector.enforce_http(false);
+    HttpsConnectorBuilder::new()
+        .with_tls_config(tls.clone())
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(connector)
+}

@@ -1,0 +1,146 @@
+//! Records what happens: one method for each kind of occurrence, with typed labels.
+
+use std::time::Duration;
+
+use domain::{fault::Reason, queue::Depths};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Metrics,
+    labels::{
+        ClaimResult, ClaimStep, ConnectionName, Ending, Part, Reconciled, SmtpResult, Success,
+        Webhook, WorkosResult,
+    },
+};
+
+impl Metrics {
+    /// Counts one answered webhook request, which took `took`.
+    pub fn webhook(&self, result: Webhook, took: Duration) {
+        self.webhooks.with_label_values(&[result.label()]).inc();
+        // How slowly a client sends its body says nothing about this service.
+        if !matches!(result, Webhook::Incomplete | Webhook::TooLarge) {
+            self.webhook_seconds.observe(took.as_secs_f64());
+        }
+    }
+
+    /// Counts a connection that opened (`true`) or closed on the public listener.
+    pub fn http_connection(&self, opened: bool) {
+        if opened { self.http_connections.inc() } else { self.http_connections.dec() }
+    }
+
+    /// Counts one publish, confirmed or failed after `took`.
+    pub fn published(&self, result: Success, took: Duration) {
+        self.publish_seconds.with_label_values(&[result.label()]).observe(took.as_secs_f64());
+    }
+
+    /// Counts one message taken from the queue, after waiting there for `age` if that is known.
+    pub fn delivery(&self, age: Option<Duration>) {
+        self.deliveries.inc();
+        if let Some(age) = age {
+            self.queue_age_seconds.observe(age.as_secs_f64());
+        }
+    }
+
+    /// Counts one settled delivery. `attempt` is counted when the outcome is final.
+    pub fn outcome(&self, ending: Ending, reason: Reason, attempt: u32) {
+        self.outcomes.with_label_values(&[ending.label(), reason.label()]).inc();
+        if ending != Ending::Retry {
+            self.attempts.observe(f64::from(attempt));
+        }
+    }
+
+    /// Counts one retry that was scheduled.
+    pub fn retry(&self, stage: domain::retry::Stage) {
+        self.retries.with_label_values(&[stage.label()]).inc();
+    }
+
+    /// Counts one mail accepted by the relay at `now`, for an event of `created_at`.
+    pub fn sent(&self, created_at: Timestamp, now: Timestamp) {
+        self.last_sent.set(now.as_second());
+        self.delivery_seconds.observe(self.age(created_at, now).as_secs_f64());
+    }
+
+    /// `now - then`, or zero and a count when that is negative.
+    pub fn age(&self, then: Timestamp, now: Timestamp) -> Duration {
+        Duration::try_from(now.duration_since(then)).unwrap_or_else(|_| {
+            self.clock_skew.inc();
+            Duration::ZERO
+        })
+    }
+
+    /// Sets how far WorkOS's clock is ahead of this machine's.
+    pub fn clock_offset(&self, ahead: SignedDuration) {
+        self.clock_offset.set(ahead.as_secs_f64());
+    }
+
+    /// Records that processing of a delivery began (`true`) or ended.
+    pub fn in_flight(&self, begun: bool) {
+        if begun { self.in_flight.inc() } else { self.in_flight.dec() }
+    }
+
+    /// Counts one answer of the claim store.
+    pub fn claim(&self, result: ClaimResult) {
+        self.claims.with_label_values(&[result.label()]).inc();
+    }
+
+    /// Counts one call of the claim store.
+    pub fn dedupe(&self, step: ClaimStep, result: Success, took: Duration) {
+        self.dedupe_seconds
+            .with_label_values(&[step.label(), result.label()])
+            .observe(took.as_secs_f64());
+    }
+
+    /// Counts one read from WorkOS's API.
+    pub fn workos(&self, result: WorkosResult, took: Duration) {
+        self.workos_seconds.with_label_values(&[result.label()]).observe(took.as_secs_f64());
+    }
+
+    /// Counts one SMTP transaction and its time.
+    pub fn smtp(&self, result: SmtpResult, took: Duration) {
+        self.smtp_seconds.with_label_values(&[result.label()]).observe(took.as_secs_f64());
+    }
+
+    /// Counts one attempt to connect to the relay.
+    pub fn smtp_connection(&self, result: Success) {
+        self.smtp_connections.with_label_values(&[result.label()]).inc();
+    }
+
+    /// Counts one outcome that could not be settled at the queue.
+    pub fn settle_failed(&self) {
+        self.settle_failures.inc();
+    }
+
+    /// Sets the depths, as the engine reports them.
+    pub fn depths(&self, depths: Depths) {
+        for (part, depth) in
+            [(Part::Work, depths.work), (Part::Retry, depths.retry), (Part::Dead, depths.dead)]
+        {
+            self.queue_depth
+                .with_label_values(&[part.label()])
+                .set(i64::try_from(depth).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Records that a connection to the broker came up for the `generation`th time, or went down.
+    pub fn connection(&self, name: ConnectionName, up: bool, generation: u64) {
+        self.connected.with_label_values(&[name.label()]).set(i64::from(up));
+        if up && generation > 1 {
+            self.reconnects.with_label_values(&[name.label()]).inc();
+        }
+    }
+
+    /// Counts one event in WorkOS's list.
+    pub fn reconciled(&self, result: Reconciled) {
+        self.reconciled.with_label_values(&[result.label()]).inc();
+    }
+
+    /// Sets whether the broker blocks publishing.
+    pub fn blocked(&self, blocked: bool) {
+        self.blocked.set(i64::from(blocked));
+    }
+
+    /// Sets whether events stay in the queue because our configuration is refused.
+    pub fn paused(&self, paused: bool) {
+        self.paused.set(i64::from(paused));
+    }
+}

@@ -1,0 +1,84 @@
+//! Which certificate authorities are trusted: the machine's, and one more file if the operator
+//! names it.
+
+use std::{fmt, sync::Arc};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
+
+/// Why no trust can be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The extra file holds no certificate.
+    #[error("no certificate can be read from the extra authority file")]
+    ExtraFile,
+    /// rustls does not accept the certificates.
+    #[error("TLS cannot be set up: {0}")]
+    Setup(#[from] rustls::Error),
+}
+
+/// Makes ring the process's one TLS provider. Repeating it is harmless.
+pub fn install_provider() {
+    // An error only says that it was installed before.
+    drop(rustls::crypto::ring::default_provider().install_default());
+}
+
+/// The trusted authorities, read once and handed to every client.
+#[derive(Clone)]
+pub struct Trust {
+    client: Arc<ClientConfig>,
+    extra_pem: Option<Arc<[u8]>>,
+}
+
+impl Trust {
+    /// Trusts the machine's authorities and the certificates in `extra` (PEM).
+    pub fn load(extra: Option<&[u8]>) -> Result<Self, TrustError> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if let Some(pem) = extra {
+            let before = roots.len();
+            for certificate in CertificateDer::pem_slice_iter(pem) {
+                roots.add(certificate.map_err(|_| TrustError::ExtraFile)?)?;
+            }
+            if roots.len() == before {
+                return Err(TrustError::ExtraFile);
+            }
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let client = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+        Ok(Self { client, extra_pem: extra.map(Arc::from) })
+    }
+
+    /// The client configuration that trusts these authorities.
+    pub fn client(&self) -> &Arc<ClientConfig> {
+        &self.client
+    }
+
+    /// The extra authority (PEM), for a library that sets up TLS by itself.
+    pub fn extra_pem(&self) -> Option<&[u8]> {
+        self.extra_pem.as_deref()
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trust")
+            .field("extra_pem", &self.extra_pem.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_a_certificate_is_refused() {
+        assert!(matches!(Trust::load(Some(b"hello")), Err(TrustError::ExtraFile)));
+        assert!(Trust::load(None).is_ok());
+    }
+}

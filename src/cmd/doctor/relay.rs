@@ -1,0 +1,69 @@
+//! The relay: connecting, TLS, authentication, and a test mail if one is asked for.
+
+use domain::{
+    address::EmailAddress,
+    clock::Clock as _,
+    fault::Reason,
+    ids::EventId,
+    login_code::{Code, LoginCode},
+};
+use jiff::SignedDuration;
+use runtime::{clock::SystemClock, random::ulid};
+use worker::mail::{Mail, Mailer as _, SendError, smtp::SmtpMailer};
+
+use crate::{config::settings::WorkerSettings, deps::Deps, finding::Finding};
+
+const SUBJECT: &str = "relay";
+
+pub(super) async fn examine(
+    worker: &WorkerSettings,
+    deps: &Deps,
+    mail_to: Option<EmailAddress>,
+) -> anyhow::Result<Vec<Finding>> {
+    let mailer = SmtpMailer::new(worker.relay.clone(), 1, deps.metrics.clone())?;
+    let connection = match mailer.connect().await {
+        Ok(connection) => connection,
+        Err(fault) => {
+            let advice = match fault.reason {
+                Reason::RelayRefusedUs => {
+                    "check the user, the password and the TLS mode in SMTP_URL"
+                }
+                _ => {
+                    "check the host and the port in SMTP_URL, and the outgoing connections of this network"
+                }
+            };
+            return Ok(vec![Finding::wrong(SUBJECT, fault.to_string(), advice)]);
+        }
+    };
+    let connected = Finding::good(
+        SUBJECT,
+        "connected, with the encryption and authentication that SMTP_URL asks for",
+    );
+    let Some(recipient) = mail_to else { return Ok(vec![connected]) };
+    let sent = match connection.send(&test_mail(worker, recipient)?).await {
+        Ok(accepted) => {
+            Finding::good(SUBJECT, format!("accepted the test mail as {}", accepted.receipt))
+        }
+        Err(SendError::NotSent(fault)) => {
+            Finding::wrong(SUBJECT, fault.to_string(), "see the log of the relay")
+        }
+        Err(SendError::Ambiguous(detail)) => Finding::wrong(
+            SUBJECT,
+            detail,
+            "it received the whole mail and did not answer: see its log",
+        ),
+    };
+    Ok(vec![connected, sent])
+}
+
+/// Looks like a real mail, with a code that is not valid anywhere.
+fn test_mail(worker: &WorkerSettings, recipient: EmailAddress) -> anyhow::Result<Mail> {
+    let now = SystemClock.now();
+    let expires_at = now.saturating_add(SignedDuration::from_mins(10))?;
+    let code = LoginCode { code: Code::parse("000000".to_owned())?, recipient, expires_at };
+    let id = EventId::parse(format!("event_doctor_{}", ulid(now)))?;
+    worker
+        .templates
+        .login_code(&id, &code, now)
+        .map_err(|_| anyhow::anyhow!("cannot render the test mail"))
+}

@@ -1,0 +1,154 @@
+//! The options of the ingress, the worker, and the WorkOS API that both use.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use secrecy::SecretString;
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Ingress")]
+pub struct IngressOptions {
+    /// Address of the public listener
+    #[arg(long, env = "AUTHPOST_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    pub listen: String,
+    /// Secret of the WorkOS webhook endpoint; separate several with commas while you rotate it
+    #[arg(long, env = "WORKOS_WEBHOOK_SECRET", hide_env_values = true, value_name = "SECRET")]
+    pub workos_webhook_secret: Option<SecretString>,
+    /// File with the value of WORKOS_WEBHOOK_SECRET
+    #[arg(long, env = "WORKOS_WEBHOOK_SECRET_FILE", value_name = "FILE")]
+    pub workos_webhook_secret_file: Option<PathBuf>,
+    /// Most connections served at once
+    #[arg(long, env = "AUTHPOST_MAX_CONNECTIONS", default_value = "4096", value_name = "COUNT")]
+    pub max_connections: String,
+}
+
+/// Options for the WorkOS API.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "WorkOS")]
+pub struct WorkosOptions {
+    /// WorkOS API key (sk_…), used to fetch codes and to sign people in
+    #[arg(long, env = "WORKOS_API_KEY", hide_env_values = true, value_name = "KEY")]
+    pub workos_api_key: Option<SecretString>,
+    /// File with the value of WORKOS_API_KEY
+    #[arg(long, env = "WORKOS_API_KEY_FILE", value_name = "FILE")]
+    pub workos_api_key_file: Option<PathBuf>,
+    /// Base URL of the WorkOS API; plain http:// is accepted for this machine only, see
+    /// AUTHPOST_WORKOS_PLAINTEXT
+    #[arg(
+        long,
+        env = "WORKOS_API_URL",
+        default_value = "https://api.workos.com",
+        value_name = "URL"
+    )]
+    pub workos_api_url: String,
+    /// Accept a plain http:// WORKOS_API_URL on another machine, such as WorkOS's emulator in a
+    /// container
+    #[arg(long, env = "AUTHPOST_WORKOS_PLAINTEXT", default_value = "false", value_name = "BOOL")]
+    pub workos_plaintext: String,
+    /// Timeout for one call to the WorkOS API
+    #[arg(long, env = "AUTHPOST_WORKOS_TIMEOUT", default_value = "5 s", value_name = "DURATION")]
+    pub workos_timeout: String,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Sign-in (on when WORKOS_CLIENT_ID is set)")]
+pub struct SignInOptions {
+    /// Client ID of the WorkOS environment (client_…)
+    #[arg(long, env = "WORKOS_CLIENT_ID", value_name = "ID")]
+    pub workos_client_id: Option<String>,
+    /// Base URL that browsers are sent to, such as a custom AuthKit domain (default:
+    /// WORKOS_API_URL)
+    #[arg(long, env = "WORKOS_SIGNIN_BASE_URL", value_name = "URL")]
+    pub workos_signin_base_url: Option<String>,
+    /// Comma-separated origins (scheme, host, port) of the pages that may sign people in; AuthKit
+    /// sends people back only to them
+    #[arg(long, env = "AUTHPOST_SIGNIN_ORIGINS", value_name = "ORIGINS")]
+    pub signin_origins: Option<String>,
+    /// Secret that signs the state of a sign-in; must be the same in every replica (default:
+    /// derived from WORKOS_API_KEY)
+    #[arg(long, env = "AUTHPOST_STATE_SECRET", hide_env_values = true, value_name = "SECRET")]
+    pub state_secret: Option<SecretString>,
+    /// File with the value of AUTHPOST_STATE_SECRET
+    #[arg(long, env = "AUTHPOST_STATE_SECRET_FILE", value_name = "FILE")]
+    pub state_secret_file: Option<PathBuf>,
+    /// Comma-separated issuers to accept in session tokens (default: those that WorkOS uses for
+    /// these URLs and this client)
+    #[arg(long, env = "AUTHPOST_SIGNIN_ISSUERS", value_name = "URLS")]
+    pub signin_issuers: Option<String>,
+    /// Most sign-ins started, and most completed, per minute and client address
+    #[arg(long, env = "AUTHPOST_SIGNIN_RATE", default_value = "60", value_name = "COUNT")]
+    pub signin_rate: String,
+    /// Comma-separated networks of proxies whose X-Forwarded-For is trusted, such as 10.0.0.0/8
+    #[arg(long, env = "AUTHPOST_TRUSTED_PROXIES", value_name = "NETWORKS")]
+    pub trusted_proxies: Option<String>,
+    /// Send people to the application's own login instead; existing sessions and started sign-ins
+    /// continue
+    #[arg(long, env = "AUTHPOST_DISABLE_WORKOS_LOGIN", default_value = "false", default_missing_value = "true", num_args = 0..=1, value_name = "BOOL")]
+    pub disable_workos_login: String,
+    /// Serve a small login page at /login; on a loopback address its own origin need not be listed
+    #[arg(long, env = "AUTHPOST_LOGIN_PAGE", default_value = "false", default_missing_value = "true", num_args = 0..=1, value_name = "BOOL")]
+    pub login_page: String,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Worker")]
+pub struct WorkerOptions {
+    /// Most codes read from WorkOS per second by this process; 0 for no limit
+    #[arg(long, env = "AUTHPOST_WORKOS_RATE", default_value = "90", value_name = "COUNT")]
+    pub workos_rate: String,
+    /// URL of the relay: smtps://user:password@host:465, smtp://user:password@host:587 (STARTTLS
+    /// required), or smtp://host:25?tls=none
+    #[arg(long, env = "SMTP_URL", hide_env_values = true, value_name = "URL")]
+    pub smtp_url: Option<SecretString>,
+    /// File with the value of SMTP_URL
+    #[arg(long, env = "SMTP_URL_FILE", value_name = "FILE")]
+    pub smtp_url_file: Option<PathBuf>,
+    /// Timeout for each step of connecting to the relay
+    #[arg(
+        long,
+        env = "AUTHPOST_SMTP_CONNECT_TIMEOUT",
+        default_value = "4 s",
+        value_name = "DURATION"
+    )]
+    pub smtp_connect_timeout: String,
+    /// Timeout for the relay's answer to each command
+    #[arg(
+        long,
+        env = "AUTHPOST_SMTP_COMMAND_TIMEOUT",
+        default_value = "5 s",
+        value_name = "DURATION"
+    )]
+    pub smtp_command_timeout: String,
+    /// Timeout for the relay's answer to a whole mail
+    #[arg(long, env = "AUTHPOST_SMTP_TIMEOUT", default_value = "40 s", value_name = "DURATION")]
+    pub smtp_timeout: String,
+    /// Host name to send in EHLO (default: the domain of MAIL_FROM)
+    #[arg(long, env = "AUTHPOST_SMTP_HELLO", value_name = "NAME")]
+    pub smtp_hello: Option<String>,
+    /// Sender of the mails: login@example.com or Example <login@example.com>
+    #[arg(long, env = "MAIL_FROM", value_name = "ADDRESS")]
+    pub mail_from: Option<String>,
+    /// Name of your application in the mails (default: the name or the domain of MAIL_FROM)
+    #[arg(long, env = "AUTHPOST_APP_NAME", value_name = "NAME")]
+    pub app_name: Option<String>,
+    /// Directory with your own templates: login_code.subject.txt, login_code.txt, login_code.html
+    #[arg(long, env = "AUTHPOST_TEMPLATE_DIR", value_name = "DIRECTORY")]
+    pub template_dir: Option<PathBuf>,
+    /// Most events processed at once
+    #[arg(long, env = "AUTHPOST_CONCURRENCY", default_value = "32", value_name = "COUNT")]
+    pub concurrency: String,
+    /// How long to remember that an event was mailed
+    #[arg(long, env = "AUTHPOST_DEDUPE_TTL", default_value = "3 days", value_name = "DURATION")]
+    pub dedupe_ttl: String,
+    /// While Redis is unavailable: "hold" the events, or after 20 s "send" on the word of this
+    /// process's own cache
+    #[arg(long, env = "AUTHPOST_REDIS_OUTAGE", default_value = "hold", value_name = "WHAT")]
+    pub redis_outage: String,
+    /// When it is unknown whether a mail was sent: "resend" it with the same Message-ID, or
+    /// "dead-letter" the event
+    #[arg(long, env = "AUTHPOST_ON_AMBIGUITY", default_value = "resend", value_name = "WHAT")]
+    pub on_ambiguity: String,
+    /// Check every 30 s for events that the webhooks missed: "on" or "off"; replicas take turns
+    #[arg(long, env = "AUTHPOST_RECONCILE", default_value = "off", value_name = "WHAT")]
+    pub reconcile: String,
+}

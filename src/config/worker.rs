@@ -1,0 +1,116 @@
+//! The options of the worker, from text to settings.
+
+use std::{sync::Arc, time::Duration};
+
+use engine::local_sent_cache::OnStoreOutage;
+use runtime::tls::Trust;
+use worker::{
+    OnAmbiguity,
+    mail::{
+        message::Sender,
+        render::Templates,
+        smtp::{RelayConfig, Timeouts},
+    },
+};
+use workos::ApiConfig;
+
+use super::{args, parse::Reader, settings::WorkerSettings};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// How long the claim store must be unavailable before `AUTHPOST_REDIS_OUTAGE=send` takes effect.
+const SEND_AFTER: Duration = Duration::from_secs(20);
+
+pub(super) fn read(
+    reader: &mut Reader,
+    args: args::WorkerOptions,
+    api: Option<ApiConfig>,
+    trust: Option<&Trust>,
+) -> Option<WorkerSettings> {
+    let api_rate = reader.within("AUTHPOST_WORKOS_RATE", &args.workos_rate, 0, 100_000);
+    let concurrency = reader.within("AUTHPOST_CONCURRENCY", &args.concurrency, 1, 1000);
+    let dedupe_ttl = reader.duration(
+        "AUTHPOST_DEDUPE_TTL",
+        &args.dedupe_ttl,
+        Duration::from_secs(600),
+        90 * DAY,
+    );
+    let outages = [("hold", OnStoreOutage::Hold), ("send", OnStoreOutage::SendAfter(SEND_AFTER))];
+    let on_store_outage = reader.word("AUTHPOST_REDIS_OUTAGE", &args.redis_outage, &outages);
+    let ambiguities = [("resend", OnAmbiguity::Resend), ("dead-letter", OnAmbiguity::DeadLetter)];
+    let on_ambiguity = reader.word("AUTHPOST_ON_AMBIGUITY", &args.on_ambiguity, &ambiguities);
+    let reconcile =
+        reader.word("AUTHPOST_RECONCILE", &args.reconcile, &[("on", true), ("off", false)]);
+    let sender = reader
+        .required("MAIL_FROM", args.mail_from.as_deref())
+        .and_then(|text| reader.sender("MAIL_FROM", text));
+    let templates = sender.as_ref().and_then(|sender| templates(reader, &args, sender));
+    let relay = relay(reader, args, sender.as_ref(), trust);
+    Some(WorkerSettings {
+        api: api?,
+        api_rate: u32::try_from(api_rate?).ok()?,
+        relay: relay?,
+        templates: Arc::new(templates?),
+        concurrency: u16::try_from(concurrency?).ok()?,
+        dedupe_ttl: dedupe_ttl?,
+        on_store_outage: on_store_outage?,
+        on_ambiguity: on_ambiguity?,
+        reconcile: reconcile?,
+    })
+}
+
+fn relay(
+    reader: &mut Reader,
+    args: args::WorkerOptions,
+    sender: Option<&Sender>,
+    trust: Option<&Trust>,
+) -> Option<RelayConfig> {
+    let timeouts = timeouts(reader, &args);
+    let hello = args.smtp_hello.or_else(|| Some(sender?.address.domain().to_owned()));
+    let hello = hello.and_then(|name| self::hello(reader, name));
+    let url = reader.secret("SMTP_URL", args.smtp_url, args.smtp_url_file);
+    let url = reader.required("SMTP_URL", url)?;
+    let relay = reader.note("SMTP_URL", RelayConfig::parse(&url, trust?.client()))?;
+    Some(relay.with(hello?, timeouts?))
+}
+
+fn timeouts(reader: &mut Reader, args: &args::WorkerOptions) -> Option<Timeouts> {
+    let mut step = |variable, text: &str, most| {
+        reader.duration(variable, text, Duration::from_millis(100), most)
+    };
+    let connect =
+        step("AUTHPOST_SMTP_CONNECT_TIMEOUT", &args.smtp_connect_timeout, Duration::from_secs(30));
+    let command =
+        step("AUTHPOST_SMTP_COMMAND_TIMEOUT", &args.smtp_command_timeout, Duration::from_secs(60));
+    let last = step("AUTHPOST_SMTP_TIMEOUT", &args.smtp_timeout, Duration::from_secs(120));
+    Some(Timeouts { connect: connect?, command: command?, last: last? })
+}
+
+fn hello(reader: &mut Reader, name: String) -> Option<String> {
+    let allowed =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'[' | b']' | b':');
+    let valid = !name.is_empty() && name.bytes().all(allowed);
+    reader.note("AUTHPOST_SMTP_HELLO", valid.then_some(name).ok_or("must be a host name"))
+}
+
+fn templates(
+    reader: &mut Reader,
+    args: &args::WorkerOptions,
+    sender: &Sender,
+) -> Option<Templates> {
+    let app_name = app_name(reader, args.app_name.clone(), sender)?;
+    let templates = Templates::load(args.template_dir.as_deref(), &app_name, sender.clone());
+    reader.note("AUTHPOST_TEMPLATE_DIR", templates.map_err(|why| format!("cannot be used: {why}")))
+}
+
+fn app_name(reader: &mut Reader, name: Option<String>, sender: &Sender) -> Option<String> {
+    let name =
+        name.or_else(|| sender.name.clone()).unwrap_or_else(|| sender.address.domain().to_owned());
+    let valid = !name.trim().is_empty()
+        && name.chars().count() <= 100
+        && !name.chars().any(char::is_control);
+    reader.note(
+        "AUTHPOST_APP_NAME",
+        valid.then_some(name).ok_or("must be 1 to 100 characters on one line"),
+    )
+}

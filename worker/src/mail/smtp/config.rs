@@ -1,0 +1,171 @@
+//! Where the relay is and how to connect to it: `SMTP_URL`, parsed.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use percent_encoding::percent_decode_str;
+use rustls::ClientConfig;
+use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
+
+/// How the connection is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Security {
+    /// TLS from the first byte (`smtps://`, RFC 8314).
+    Implicit,
+    /// STARTTLS, required (`smtp://`): a relay that does not offer it is refused.
+    StartTls,
+    /// None, and the operator said so (`smtp://…?tls=none`).
+    None,
+}
+
+/// Longest waits of one mail. Those of RFC 5321 are for mail that may take days; a code works for
+/// ten minutes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For the TCP connection, and for each step after it until the relay is ready for mails.
+    pub connect: Duration,
+    /// For the answer to each command.
+    pub command: Duration,
+    /// For the answer to the final dot: relays scan and deliver before it.
+    pub last: Duration,
+}
+
+impl Timeouts {
+    /// Longest time to a ready connection: TCP, TLS, greeting, AUTH.
+    pub fn connecting(&self) -> Duration {
+        self.connect * 5
+    }
+
+    /// Longest time of a transaction: a first command on a connection that turns out stale, a new
+    /// connection, MAIL, RCPT, DATA, and the final dot.
+    pub fn transaction(&self) -> Duration {
+        self.connecting() + self.command * 4 + self.last
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(4),
+            command: Duration::from_secs(5),
+            last: Duration::from_secs(40),
+        }
+    }
+}
+
+/// Where the relay is and how to connect to it.
+#[derive(Clone)]
+pub struct RelayConfig {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) security: Security,
+    pub(super) credentials: Option<(String, SecretString)>,
+    pub(super) hello: String,
+    pub(super) tls: Arc<ClientConfig>,
+    pub(super) timeouts: Timeouts,
+}
+
+impl fmt::Debug for RelayConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port, security, timeouts, .. } = self;
+        f.debug_struct("RelayConfig")
+            .field("host", host)
+            .field("port", port)
+            .field("security", security)
+            .field("timeouts", timeouts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why `SMTP_URL` cannot be used. Never repeats it: it holds a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRelayUrl {
+    /// It is not a URL.
+    #[error(
+        "is not a URL: write smtps://user:password@host:465 or smtp://host:587, with special characters percent-encoded"
+    )]
+    NotAUrl,
+    /// The scheme is neither `smtp` nor `smtps`.
+    #[error("begins with neither smtps:// nor smtp://")]
+    Scheme,
+    #[error("names no host")]
+    Host,
+    /// It has an unknown option.
+    #[error("has an option other than tls=none")]
+    Option,
+    /// It asks for TLS and for no TLS.
+    #[error("says smtps:// and tls=none at once")]
+    Contradiction,
+    /// It has a user without a password, or a password without a user.
+    #[error("has a user name or a password without the other")]
+    HalfCredentials,
+    /// It would send a password in plain text.
+    #[error(
+        "would send a password over an unencrypted connection: drop tls=none, or the credentials"
+    )]
+    OpenPassword,
+}
+
+impl RelayConfig {
+    /// Parses `smtps://user:pass@host:465`, `smtp://host:587` (STARTTLS required) or
+    /// `smtp://host:25?tls=none`.
+    pub fn parse(url: &SecretString, tls: &Arc<ClientConfig>) -> Result<Self, InvalidRelayUrl> {
+        let url = Url::parse(url.expose_secret()).map_err(|_| InvalidRelayUrl::NotAUrl)?;
+        let open = match url.query() {
+            None | Some("") => false,
+            Some("tls=none") => true,
+            Some(_) => return Err(InvalidRelayUrl::Option),
+        };
+        let (security, default_port) = match (url.scheme(), open) {
+            ("smtps", false) => (Security::Implicit, 465),
+            ("smtps", true) => return Err(InvalidRelayUrl::Contradiction),
+            ("smtp", false) => (Security::StartTls, 587),
+            ("smtp", true) => (Security::None, 25),
+            _ => return Err(InvalidRelayUrl::Scheme),
+        };
+        let host = url
+            .host_str()
+            .map(|host| host.trim_matches(['[', ']']))
+            .filter(|host| !host.is_empty())
+            .ok_or(InvalidRelayUrl::Host)?
+            .to_owned();
+        let decoded = |text: &str| {
+            percent_decode_str(text)
+                .decode_utf8()
+                .map(std::borrow::Cow::into_owned)
+                .map_err(|_| InvalidRelayUrl::NotAUrl)
+        };
+        let credentials = match (url.username(), url.password()) {
+            ("", None) => None,
+            ("", Some(_)) | (_, None) => return Err(InvalidRelayUrl::HalfCredentials),
+            (user, Some(password)) => {
+                Some((decoded(user)?, SecretString::from(decoded(password)?)))
+            }
+        };
+        if security == Security::None && credentials.is_some() {
+            return Err(InvalidRelayUrl::OpenPassword);
+        }
+        let port = url.port().unwrap_or(default_port);
+        let (hello, tls, timeouts) = ("localhost".to_owned(), Arc::clone(tls), Timeouts::default());
+        Ok(Self { host, port, security, credentials, hello, tls, timeouts })
+    }
+
+    /// With this name in EHLO, and these timeouts.
+    #[must_use]
+    pub fn with(self, hello: String, timeouts: Timeouts) -> Self {
+        Self { hello, timeouts, ..self }
+    }
+
+    /// The name that we give in EHLO.
+    pub fn hello(&self) -> &str {
+        &self.hello
+    }
+
+    /// Longest waits of one mail.
+    pub fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+}
+
+#[cfg(test)]
+mod tests;
