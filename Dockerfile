@@ -8,6 +8,7 @@ ENV RUSTFLAGS="-C link-arg=-Wl,-rpath,/usr/local/lib"
 
 # The dependencies first, against empty crates, so that this layer is rebuilt only when a manifest changes.
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 COPY shared/domain/Cargo.toml shared/domain/
 COPY shared/runtime/Cargo.toml shared/runtime/
 COPY shared/engine/Cargo.toml shared/engine/

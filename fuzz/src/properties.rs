@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
     time::Duration,
 };
@@ -18,6 +18,7 @@ use domain::{
 };
 use hyper::{StatusCode, header::HeaderValue};
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use runtime::tls;
 use secrecy::SecretString;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -197,8 +198,7 @@ fn converse(script: &[u8], chunk: u8, mail: &Mail) -> String {
     let heard = Arc::default();
     let stream = Script::new(script, chunk, Arc::clone(&heard));
     let sent = run(smtp::send_over(stream, settings(), mail));
-    let heard =
-        String::from_utf8_lossy(&heard.lock().unwrap_or_else(PoisonError::into_inner)).into_owned();
+    let heard = String::from_utf8_lossy(&heard.lock()).into_owned();
     if let Ok(accepted) = sent {
         assert!(
             heard.ends_with("\r\n.\r\n"),
@@ -298,7 +298,7 @@ impl AsyncWrite for Script {
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
         self.asked += bytes.split(|byte| *byte == b'\n').count() - 1;
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        self.heard.lock().extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {

@@ -8,8 +8,8 @@ use std::io::IsTerminal as _;
 use rustls::ClientConfig;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
-    EnvFilter, Layer as _, Registry,
-    filter::{FilterExt as _, Targets},
+    Layer as _, Registry,
+    filter::{FilterExt as _, ParseError, Targets},
     layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
 };
@@ -36,7 +36,7 @@ type Layer = Box<dyn tracing_subscriber::Layer<Registry> + Send + Sync>;
 pub enum TelemetryError {
     /// Log levels that cannot be parsed.
     #[error("RUST_LOG cannot be read: {0}")]
-    Levels(#[from] tracing_subscriber::filter::ParseError),
+    Levels(#[from] ParseError),
     /// The exporter cannot be set up.
     #[error("traces cannot be exported: {0}")]
     Traces(#[from] opentelemetry_otlp::ExporterBuildError),
@@ -87,7 +87,7 @@ fn install(layers: Vec<Layer>) -> Result<(), TelemetryError> {
 }
 
 fn lines(format: LogFormat, levels: &str) -> Result<Layer, TelemetryError> {
-    let wanted = EnvFilter::try_new(levels)?.and(clamp());
+    let wanted = wanted(levels)?.and(clamp());
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
@@ -101,6 +101,15 @@ fn lines(format: LogFormat, levels: &str) -> Result<Layer, TelemetryError> {
             .with_filter(wanted)
             .boxed(),
     })
+}
+
+/// The operator's filter: a level, and levels for targets, as in `info,worker=debug`. Errors only if
+/// it is empty.
+fn wanted(levels: &str) -> Result<Targets, ParseError> {
+    if levels.trim().is_empty() {
+        return Ok(Targets::new().with_default(LevelFilter::ERROR));
+    }
+    levels.parse()
 }
 
 /// A second filter beside the operator's: an event must pass both, so no directive of `RUST_LOG`

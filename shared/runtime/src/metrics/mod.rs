@@ -5,6 +5,7 @@
 
 mod declare;
 pub mod labels;
+mod process;
 mod record;
 mod sign_in;
 
@@ -68,8 +69,7 @@ impl Metrics {
         let info =
             new.gauges("authpost_build_info", "Release of this process; always 1.", "version")?;
         info.with_label_values(&[version]).set(1);
-        #[cfg(target_os = "linux")]
-        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        registry.register(Box::new(process::ProcessCollector::new()?))?;
         let metrics = Self {
             webhooks: new.counters(
                 "authpost_webhooks_total",
