@@ -104,7 +104,7 @@ fn main() {
 
 async fn measure() -> Report {
     let mut report = Report::default();
-    let services = Services::victims(&["rabbitmq", "redis"]);
+    let services = Services::private(&["rabbitmq", "redis"]);
     report.broker = limits::broker(services.amqp_url(), EVENTS, 256).await;
     report.broker_at_64 = limits::broker(services.amqp_url(), EVENTS, CONNECTIONS).await;
     report.relay = limits::relay(EVENTS).await;

@@ -23,7 +23,7 @@ async fn well_again(app: &App) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
 async fn the_broker_is_killed_frozen_and_blocked() {
-    let services = Arc::new(Services::victims(&["rabbitmq"]));
+    let services = Arc::new(Services::private(&["rabbitmq"]));
     let mut app = Setup::on(services.amqp_url(), Services::shared().redis_url()).start().await;
     let load = app.load(RATE);
     well_again(&app).await;
@@ -57,7 +57,7 @@ async fn the_broker_is_killed_frozen_and_blocked() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
 async fn redis_is_killed_frozen_emptied_and_made_a_replica() {
-    let services = Arc::new(Services::victims(&["redis"]));
+    let services = Arc::new(Services::private(&["redis"]));
     let app = Setup::on(Services::shared().amqp_url(), services.redis_url()).start().await;
     let load = app.load(RATE);
     well_again(&app).await;

@@ -44,7 +44,13 @@ async fn a_worker_that_is(ahead: SignedDuration) {
     let prefix = fresh_prefix();
     let urls =
         app::Urls { amqp: services.amqp_url().to_owned(), redis: services.redis_url().to_owned() };
-    let engine = app::engine(Some(urls), std::path::Path::new("/nowhere"), prefix.clone(), 1000);
+    let engine = app::engine(
+        Some(urls),
+        std::path::Path::new("/nowhere"),
+        prefix.clone(),
+        1000,
+        &app::process().trust,
+    );
     let stop = CancellationToken::new();
     let ingress = Settings {
         roles: Roles::Ingress(app::ingress()),

@@ -82,6 +82,21 @@ async fn the_way_to_the_broker() {
     finish(app, load.end().await).await;
 }
 
+/// Each round trip takes 300 ms, so a connection with all its declarations takes seconds.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
+async fn a_broker_behind_a_slow_network_is_reached() {
+    let app = Setup::distributed().faulty().start().await;
+    let load = app.load(5);
+    app.networks().broker().set(Network::Refused);
+    app.not_ready("queue").await;
+    app.networks().broker().set(Network::Delay(Duration::from_millis(150)));
+    app.is_ready().await;
+    more_mails(&app, 10).await;
+    app.networks().broker().set(Network::Fine);
+    finish(app, load.end().await).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
 async fn the_way_to_redis() {

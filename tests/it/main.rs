@@ -16,6 +16,7 @@ mod dead_letters;
 mod deploy_manifests;
 mod doctor;
 mod duplicates;
+mod encrypted;
 mod expiry;
 mod failpoints;
 mod faults;

@@ -25,7 +25,7 @@ async fn ask_until_accepted(app: &App, email: &str) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
 async fn the_broker_and_redis_die_and_come_back() {
-    let services = Arc::new(Services::victims(&["rabbitmq", "redis"]));
+    let services = Arc::new(Services::private(&["rabbitmq", "redis"]));
     let app = Setup::on(services.amqp_url(), services.redis_url()).start().await;
     app.ask("before@example.com").await;
     app.mails(1).await;
@@ -80,7 +80,7 @@ async fn the_broker_and_redis_die_and_come_back() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
 async fn with_send_an_outage_of_redis_delays_mails_only_so_long() {
-    let services = Arc::new(Services::victims(&["redis"]));
+    let services = Arc::new(Services::private(&["redis"]));
     let patience = Duration::from_millis(500);
     let setup = Setup::on(Services::shared().amqp_url(), services.redis_url());
     let app = setup

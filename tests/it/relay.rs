@@ -9,7 +9,6 @@ use domain::{
     ids::EventId,
     login_code::{Code, LoginCode},
 };
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use runtime::{clock::SystemClock, metrics::Metrics, tls};
 use sandbox::{
     clock::ManualClock,
@@ -17,10 +16,7 @@ use sandbox::{
     readable,
 };
 use secrecy::SecretString;
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{ServerConfig, pki_types::PrivateKeyDer},
-};
+use tokio_rustls::TlsAcceptor;
 use worker::mail::{
     Accepted, Mail, Mailer, SendError,
     message::Sender,
@@ -28,26 +24,12 @@ use worker::mail::{
     smtp::{RelayConfig, SmtpMailer, Timeouts},
 };
 
-use crate::harness::{PATIENCE, app::free_port, in_time};
+use crate::harness::{PATIENCE, app::free_port, certificates::Certificates, in_time};
 
-/// An authority of our own and a server that it vouches for.
+/// A private authority, and a server that it vouches for.
 pub fn authority() -> (Vec<u8>, TlsAcceptor) {
-    tls::install_provider();
-    let mut params = CertificateParams::new(Vec::<String>::new()).expect("valid");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let issuer =
-        CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed");
-    let key = KeyPair::generate().expect("a key");
-    let certificate = CertificateParams::new(vec!["localhost".to_owned()])
-        .expect("valid")
-        .signed_by(&key, &issuer)
-        .expect("signed");
-    let private = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
-    let config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], private)
-        .expect("fits");
-    (issuer.pem().into_bytes(), TlsAcceptor::from(Arc::new(config)))
+    let certificates = Certificates::generate();
+    (certificates.authority_pem.clone().into_bytes(), certificates.acceptor())
 }
 
 async fn inbox(manners: Manners) -> Inbox {

@@ -49,7 +49,7 @@ impl Stage {
     /// Everything is there and well.
     pub async fn set() -> Self {
         let (world, services) =
-            (World::new().await, Arc::new(Services::victims(&["rabbitmq", "redis"])));
+            (World::new().await, Arc::new(Services::private(&["rabbitmq", "redis"])));
         let prefix = fresh_prefix();
         let urls =
             Urls { amqp: services.amqp_url().to_owned(), redis: services.redis_url().to_owned() };

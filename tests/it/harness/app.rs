@@ -82,6 +82,11 @@ impl App {
         self.broker.as_ref().map(|broker| broker.prefix.as_str())
     }
 
+    /// Makes the harness reach the broker by another URL than the app does.
+    pub fn inspect_broker_at(&mut self, url: &str) {
+        url.clone_into(&mut self.broker.as_mut().expect("an app on a broker").url);
+    }
+
     pub fn webhook_url(&self) -> String {
         format!("http://{}/v1/workos_webhook/", self.public)
     }

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod app;
+pub mod certificates;
 pub mod collector;
 pub mod finish;
 pub mod load;

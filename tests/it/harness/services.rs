@@ -3,8 +3,10 @@
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
 };
+
+use parking_lot::Mutex;
 
 /// Running services. Their keeper ends, and they with it, when its standard input does.
 pub struct Services {
@@ -28,8 +30,8 @@ impl Services {
         SHARED.get_or_init(|| Self::start(&["rabbitmq", "redis"]))
     }
 
-    /// Ones to kill, for the test that asked.
-    pub fn victims(names: &[&str]) -> Self {
+    /// Private instances, for a test that breaks them.
+    pub fn private(names: &[&str]) -> Self {
         Self::start(names)
     }
 
@@ -77,7 +79,7 @@ impl Services {
     }
 
     fn command(&self, command: &str) {
-        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keeper = self.keeper.lock();
         writeln!(keeper.commands.as_mut().expect("running"), "{command}")
             .expect("the keeper listens");
         let mut answer = String::new();
@@ -88,7 +90,7 @@ impl Services {
 
 impl Drop for Services {
     fn drop(&mut self) {
-        let keeper = self.keeper.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let keeper = self.keeper.get_mut();
         keeper.commands = None;
         drop(keeper.child.wait());
         let left: Vec<_> = self

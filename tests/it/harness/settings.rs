@@ -47,23 +47,30 @@ pub fn engine(
     folder: &Path,
     prefix: String,
     queue_max: u64,
+    trust: &Trust,
 ) -> EngineSettings {
     match services {
         None => {
             EngineSettings::Embedded(EmbeddedSettings { data_dir: folder.to_owned(), queue_max })
         }
         Some(Urls { amqp, redis }) => {
-            EngineSettings::Distributed(distributed(&amqp, &redis, prefix, queue_max))
+            EngineSettings::Distributed(distributed(&amqp, &redis, prefix, queue_max, trust))
         }
     }
 }
 
-pub fn distributed(amqp: &str, redis: &str, prefix: String, queue_max: u64) -> DistributedSettings {
-    let broker = BrokerConfig::parse(&secret(amqp), Names::new(&prefix, queue_max), &trust())
-        .expect("a URL");
+pub fn distributed(
+    amqp: &str,
+    redis: &str,
+    prefix: String,
+    queue_max: u64,
+    trust: &Trust,
+) -> DistributedSettings {
+    let broker =
+        BrokerConfig::parse(&secret(amqp), Names::new(&prefix, queue_max), trust).expect("a URL");
     DistributedSettings {
         broker,
-        redis: RedisConfig::parse(&secret(redis), &trust()).expect("a URL"),
+        redis: RedisConfig::parse(&secret(redis), trust).expect("a URL"),
         prefix,
     }
 }

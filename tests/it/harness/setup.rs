@@ -102,9 +102,9 @@ impl Setup {
         change(&mut worker);
         let sign_in = sign_in.map(|change| with_sign_in(&workos, &ways, change));
         let ingress = IngressSettings { sign_in, ..ingress() };
-        let engine = engine(ways.services, folder.path(), prefix, queue_max);
-        let stop = CancellationToken::new();
         let process = process_with(trust);
+        let engine = engine(ways.services, folder.path(), prefix, queue_max, &process.trust);
+        let stop = CancellationToken::new();
         let settings = Settings { roles: Roles::Both(ingress, worker), engine, process };
         let service = service::start(&settings, clock.clone(), stop.clone()).await.expect("starts");
         let (public, admin) = (service.public.expect("an ingress"), service.admin);

@@ -1,0 +1,52 @@
+//! Certificates for servers under test.
+
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use runtime::tls;
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        pki_types::{CertificateDer, PrivateKeyDer},
+    },
+};
+
+/// A private certificate authority, and a server at `localhost` that it vouches for.
+pub struct Certificates {
+    pub authority_pem: String,
+    pub server_pem: String,
+    pub key_pem: String,
+    server: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Certificates {
+    pub fn generate() -> Self {
+        tls::install_provider();
+        let mut params = CertificateParams::new(Vec::<String>::new()).expect("valid");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key"))
+            .expect("signed");
+        let key = KeyPair::generate().expect("a key");
+        let server = CertificateParams::new(vec!["localhost".to_owned()])
+            .expect("valid")
+            .signed_by(&key, &issuer)
+            .expect("signed");
+        Self {
+            authority_pem: issuer.pem(),
+            server_pem: server.pem(),
+            key_pem: key.serialize_pem(),
+            server: server.der().clone(),
+            key: PrivateKeyDer::try_from(key.serialize_der()).expect("a key"),
+        }
+    }
+
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![self.server.clone()], self.key.clone_key())
+            .expect("fits");
+        TlsAcceptor::from(Arc::new(config))
+    }
+}
