@@ -18,7 +18,7 @@ use lettre::transport::smtp::{client::AsyncSmtpConnection, extension::ClientId};
 use runtime::clock::SystemClock;
 use sandbox::{
     clock::ManualClock,
-    inbox::{Inbox, Manners},
+    inbox::{Inbox, InboxConfig},
 };
 use tokio::{net::TcpStream, time::Instant};
 use worker::mail::{message::Sender, render::Templates};
@@ -80,9 +80,12 @@ pub async fn broker(url: &str, count: usize, in_flight: usize) -> f64 {
 /// (c) Mails a second over 32 connections with no delay and PIPELINING, nothing else done.
 pub async fn relay(count: usize) -> f64 {
     let clock = Arc::new(ManualClock::at(SystemClock.now()));
-    let inbox =
-        Inbox::start(free_port().await, Manners { only_counts: true, ..Manners::default() }, clock)
-            .expect("starts");
+    let inbox = Inbox::start(
+        free_port().await,
+        InboxConfig { only_counts: true, ..InboxConfig::default() },
+        clock,
+    )
+    .expect("starts");
     let mail = Arc::new(mail());
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {

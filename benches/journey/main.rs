@@ -25,7 +25,7 @@ use nix::sys::signal::Signal;
 use report::{Report, Shares, Usage};
 use runtime::clock::SystemClock;
 use sandbox::{
-    inbox::{Inbox, Manners},
+    inbox::{Inbox, InboxConfig},
     workos::{MagicAuth, StandIn},
 };
 use secrecy::SecretString;
@@ -51,7 +51,7 @@ pub struct World {
 impl World {
     async fn new(only_counts: bool) -> Self {
         let clock = Arc::new(SystemClock);
-        let manners = Manners { only_counts, ..Manners::default() };
+        let config = InboxConfig { only_counts, ..InboxConfig::default() };
         Self {
             workos: StandIn::start(
                 free_port().await,
@@ -59,7 +59,7 @@ impl World {
                 clock.clone(),
             )
             .expect("starts"),
-            inbox: Inbox::start(free_port().await, manners, clock).expect("starts"),
+            inbox: Inbox::start(free_port().await, config, clock).expect("starts"),
             folder: tempfile::tempdir().expect("a folder"),
         }
     }

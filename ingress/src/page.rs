@@ -26,7 +26,7 @@ pub enum Page {
 /// The pages run their own scripts and talk to their own origin; nothing else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-pub(crate) fn answer(page: Page) -> Answer {
+pub(crate) fn page_answer(page: Page) -> Answer {
     let (kind, text) = match page {
         Page::Login => ("text/html; charset=utf-8", include_str!("page/login.html")),
         Page::Callback => ("text/html; charset=utf-8", include_str!("page/callback.html")),

@@ -72,10 +72,10 @@ pub(crate) async fn route(ingress: Arc<Ingress>, request: Request<Incoming>) -> 
     match endpoint {
         Endpoint::Webhook => webhook::accept(ingress, request).await,
         Endpoint::SignIn(endpoint) => {
-            sign_in::answer(ingress.sign_in.clone(), *endpoint, request).await
+            sign_in::answer_sign_in(ingress.sign_in.clone(), *endpoint, request).await
         }
         Endpoint::OpenApi => answer(StatusCode::OK, "application/json", OPENAPI),
-        Endpoint::Page(page) if ingress.login_page => page::answer(*page),
+        Endpoint::Page(page) if ingress.login_page => page::page_answer(*page),
         Endpoint::Page(_) => nothing_here(),
     }
 }

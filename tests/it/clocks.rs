@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use runtime::{clock::SystemClock, metrics::Metrics, tls};
 use sandbox::{
     clock::ManualClock,
-    inbox::{Inbox, Manners},
+    inbox::{Inbox, InboxConfig},
     workos::{LIFE, MagicAuth, StandIn, post},
 };
 use secrecy::SecretString;
@@ -33,30 +33,19 @@ async fn a_worker_that_is(ahead: SignedDuration) {
     tls::install_provider();
     let services = Services::shared();
     let true_time = Arc::new(ManualClock::at(SystemClock.now()));
-    let workos = StandIn::start(
-        free_port().await,
-        SecretString::from(API_KEY.to_owned()),
-        true_time.clone(),
-    )
-    .expect("starts");
+    let key = SecretString::from(API_KEY.to_owned());
+    let workos = StandIn::start(free_port().await, key, true_time.clone()).expect("starts");
     let inbox =
-        Inbox::start(free_port().await, Manners::default(), true_time.clone()).expect("starts");
+        Inbox::start(free_port().await, InboxConfig::default(), true_time.clone()).expect("starts");
     let prefix = fresh_prefix();
     let urls =
         app::Urls { amqp: services.amqp_url().to_owned(), redis: services.redis_url().to_owned() };
-    let engine = app::engine(
-        Some(urls),
-        std::path::Path::new("/nowhere"),
-        prefix.clone(),
-        1000,
-        &app::process().trust,
-    );
+    let process = app::process();
+    let nowhere = std::path::Path::new("/nowhere");
+    let engine = app::engine(Some(urls), nowhere, prefix.clone(), 1000, &process.trust);
     let stop = CancellationToken::new();
-    let ingress = Settings {
-        roles: Roles::Ingress(app::ingress()),
-        engine: engine.clone(),
-        process: app::process(),
-    };
+    let roles = Roles::Ingress(app::ingress());
+    let ingress = Settings { roles, engine: engine.clone(), process };
     let (ingress, url, ingress_metrics) = spawn(&ingress, &true_time, &stop).await;
     let (expired, valid) =
         (workos.make_code("expired@example.com"), workos.make_code("valid@example.com"));
@@ -152,7 +141,7 @@ async fn a_clock_that_is_set_back_holds_nothing_up() {
     let app = Setup::embedded().start().await;
     app.advance(LIFE.as_secs());
     let made = app.workos.make_code("alice@example.com");
-    app.workos.answer_instead([sandbox::workos::Instead::Answer(500, Vec::new(), String::new())]);
+    app.workos.answer_instead([sandbox::workos::Override::Answer(500, Vec::new(), String::new())]);
     assert_eq!(app.post(&made).await.status, 200);
     app.outcome("retry", "workos_unavailable", 1).await;
     app.advance(-LIFE.as_secs());

@@ -7,7 +7,7 @@ use domain::clock::Clock as _;
 use nix::sys::signal::Signal;
 use runtime::clock::SystemClock;
 use sandbox::{
-    inbox::{Inbox, Manners, Misbehavior, Step},
+    inbox::{Inbox, InboxConfig, Misbehavior, Step},
     readable,
     workos::{MagicAuth, StandIn, post},
 };
@@ -40,7 +40,7 @@ impl World {
                 )
                 .expect("starts"),
             ),
-            inbox: Inbox::start(free_port().await, Manners::default(), clock).expect("starts"),
+            inbox: Inbox::start(free_port().await, InboxConfig::default(), clock).expect("starts"),
             folder: tempfile::tempdir().expect("a folder"),
         }
     }

@@ -8,7 +8,7 @@ use lapin::{
 };
 use sandbox::{
     inbox::{Misbehavior, Step},
-    workos::Instead,
+    workos::Override,
 };
 use worker::OnAmbiguity;
 
@@ -72,7 +72,7 @@ async fn a_form_of_another_release_is_left_to_it_as_long_as_its_code_lives(app: 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_reason_is_told_apart() {
-    let answer = |body: &str| Instead::Answer(200, Vec::new(), body.to_owned());
+    let answer = |body: &str| Override::Answer(200, Vec::new(), body.to_owned());
     let unmailable = |id: &str| {
         answer(&format!(
             r#"{{"id":"{id}","email":"alice@exa mple.com","code":"123456","expires_at":"2999-01-01T00:00:00Z"}}"#

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use sandbox::{
     inbox::{Misbehavior, Step},
-    workos::{Instead, LIFE},
+    workos::{LIFE, Override},
 };
 
 use crate::{
@@ -57,7 +57,7 @@ async fn would_die_before_the_next_attempt(app: App) {
 #[tokio::test(flavor = "multi_thread")]
 async fn dies_in_the_queue() {
     let app = App::embedded().await;
-    app.workos.answer_instead([Instead::Answer(500, Vec::new(), String::new())]);
+    app.workos.answer_instead([Override::Answer(500, Vec::new(), String::new())]);
     app.ask("alice@example.com").await;
     app.outcome("retry", "workos_unavailable", 1).await;
     app.clock.advance(LIFE + SignedDuration::from_secs(1));
@@ -79,7 +79,7 @@ async fn a_live_code_goes_out_in_its_last_second_if_nothing_fails() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_after_past_the_end_is_not_waited_for() {
     let app = Setup::embedded().start().await;
-    app.workos.answer_instead([Instead::Answer(
+    app.workos.answer_instead([Override::Answer(
         503,
         vec![("retry-after", "999999".to_owned())],
         String::new(),

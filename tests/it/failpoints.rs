@@ -4,7 +4,7 @@
 use runtime::failpoint::Point;
 use sandbox::{
     inbox::{Misbehavior, Step},
-    workos::{Instead, MagicAuth},
+    workos::{MagicAuth, Override},
 };
 
 use crate::{
@@ -91,7 +91,7 @@ fn crashing(point: Point, env: &Env, world: &World) -> Env {
         // The ingress crashes whatever the worker does: so the only worker task is held at WorkOS,
         // and nothing depends on its speed.
         mortal.push(("AUTHPOST_WORKOS_TIMEOUT", "10 s".to_owned()));
-        world.workos.answer_instead([Instead::Stall]);
+        world.workos.answer_instead([Override::Stall]);
     }
     mortal
 }

@@ -12,8 +12,8 @@ use lapin::{
 };
 use runtime::clock::SystemClock;
 use sandbox::{
-    inbox::{Inbox, Manners, Misbehavior, Step, base64},
-    workos::{Instead, MagicAuth},
+    inbox::{Inbox, InboxConfig, Misbehavior, Step, base64},
+    workos::{MagicAuth, Override},
 };
 
 use crate::{
@@ -41,8 +41,8 @@ const PASSWORD: &str = "relay-pa55word";
 async fn behind_tls(world: &mut World) -> Vec<(&'static str, String)> {
     let (ca, acceptor) = authority();
     let login = Some(("relay-user".to_owned(), PASSWORD.to_owned()));
-    let manners = Manners { implicit_tls: Some(acceptor), login, ..Manners::default() };
-    world.inbox = Inbox::start(free_port().await, manners, Arc::new(SystemClock)).expect("starts");
+    let config = InboxConfig { implicit_tls: Some(acceptor), login, ..InboxConfig::default() };
+    world.inbox = Inbox::start(free_port().await, config, Arc::new(SystemClock)).expect("starts");
     let file = world.folder.path().join("ca.pem");
     std::fs::write(&file, ca).expect("written");
     let url = format!("smtps://relay-user:{PASSWORD}@localhost:{}", world.inbox.address().port());
@@ -73,7 +73,7 @@ async fn every_outcome(
     world.inbox.order(Step::Rcpt, Misbehavior::Say("550 5.1.1 <bob.secretly@example.com> unknown"));
     let refused = world.ask(program, "bob.secretly@example.com").await;
     ended("dead", 1).await;
-    world.workos.answer_instead([Instead::Answer(500, Vec::new(), format!("oops {}", sent.code))]);
+    world.workos.answer_instead([Override::Answer(500, Vec::new(), format!("oops {}", sent.code))]);
     let retried = world.ask(program, "carol.secretly@example.com").await;
     ended("retry", 1).await;
     resting().await;

@@ -7,8 +7,8 @@ use domain::clock::Clock as _;
 use runtime::{clock::SystemClock, tls::Trust};
 use sandbox::{
     clock::ManualClock,
-    inbox::{Inbox, Manners},
-    workos::Instead,
+    inbox::{Inbox, InboxConfig},
+    workos::Override,
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -19,7 +19,7 @@ use crate::{
 
 async fn inbox(starttls: Option<TlsAcceptor>) -> Inbox {
     let clock = Arc::new(ManualClock::at(SystemClock.now()));
-    Inbox::start(free_port().await, Manners { starttls, ..Manners::default() }, clock)
+    Inbox::start(free_port().await, InboxConfig { starttls, ..InboxConfig::default() }, clock)
         .expect("starts")
 }
 
@@ -82,7 +82,7 @@ async fn every_retry_after_is_survived() {
         let headers = wish.map(|wish| ("retry-after", wish.to_owned())).into_iter().collect();
         // A 503 does not close the gate, which goes by the world's clock; how long a 429 does is
         // the gate's own test.
-        app.workos.answer_instead([Instead::Answer(503, headers, String::new())]);
+        app.workos.answer_instead([Override::Answer(503, headers, String::new())]);
         app.ask("alice@example.com").await;
         app.outcome("retry", "workos_unavailable", 1).await;
         let series = format!("authpost_retries_total{{stage=\"{stage}\"}}");
@@ -97,10 +97,10 @@ async fn every_retry_after_is_survived() {
 async fn what_is_no_answer_is_tried_again() {
     let half = r#"{"object":"magic_auth","id":"magic_au"#.to_owned();
     for instead in [
-        Instead::Answer(200, Vec::new(), "<html>502 Bad Gateway</html>".to_owned()),
-        Instead::Answer(200, Vec::new(), half),
-        Instead::Answer(429, vec![("retry-after", "1".to_owned())], String::new()),
-        Instead::Stall,
+        Override::Answer(200, Vec::new(), "<html>502 Bad Gateway</html>".to_owned()),
+        Override::Answer(200, Vec::new(), half),
+        Override::Answer(429, vec![("retry-after", "1".to_owned())], String::new()),
+        Override::Stall,
     ] {
         let app = App::embedded().await;
         app.workos.answer_instead([instead]);

@@ -12,7 +12,7 @@ use domain::{
 use runtime::{clock::SystemClock, metrics::Metrics, tls};
 use sandbox::{
     clock::ManualClock,
-    inbox::{Inbox, Manners, Misbehavior, Step},
+    inbox::{Inbox, InboxConfig, Misbehavior, Step},
     readable,
 };
 use secrecy::SecretString;
@@ -32,9 +32,9 @@ pub fn authority() -> (Vec<u8>, TlsAcceptor) {
     (certificates.authority_pem.clone().into_bytes(), certificates.acceptor())
 }
 
-async fn inbox(manners: Manners) -> Inbox {
+async fn inbox(config: InboxConfig) -> Inbox {
     let clock = Arc::new(ManualClock::at(SystemClock.now()));
-    Inbox::start(free_port().await, manners, clock).expect("starts")
+    Inbox::start(free_port().await, config, clock).expect("starts")
 }
 
 fn mailer(url: &str, extra_ca: Option<&[u8]>) -> SmtpMailer {
@@ -87,7 +87,7 @@ fn refused_us(result: Result<Accepted, SendError>) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_from_the_first_byte() {
     let (ca, acceptor) = authority();
-    let inbox = inbox(Manners { implicit_tls: Some(acceptor), ..Manners::default() }).await;
+    let inbox = inbox(InboxConfig { implicit_tls: Some(acceptor), ..InboxConfig::default() }).await;
     let port = inbox.address().port();
     let accepted =
         send(&mailer(&format!("smtps://localhost:{port}"), Some(&ca))).await.expect("sent");
@@ -100,11 +100,11 @@ async fn tls_from_the_first_byte() {
 #[tokio::test(flavor = "multi_thread")]
 async fn starttls_is_required_and_used() {
     let (ca, acceptor) = authority();
-    let offers = inbox(Manners { starttls: Some(acceptor), ..Manners::default() }).await;
+    let offers = inbox(InboxConfig { starttls: Some(acceptor), ..InboxConfig::default() }).await;
     let url = format!("smtp://localhost:{}", offers.address().port());
     send(&mailer(&url, Some(&ca))).await.expect("sent");
     assert!(refused_us(send(&mailer(&url, None)).await).contains("certificate"));
-    let does_not = inbox(Manners::default()).await;
+    let does_not = inbox(InboxConfig::default()).await;
     let stripped =
         send(&mailer(&format!("smtp://localhost:{}", does_not.address().port()), Some(&ca))).await;
     assert!(refused_us(stripped).contains("STARTTLS"));
@@ -116,7 +116,7 @@ async fn starttls_is_required_and_used() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_said_ahead_of_tls_is_not_believed() {
     let (ca, acceptor) = authority();
-    let inbox = inbox(Manners { starttls: Some(acceptor), ..Manners::default() }).await;
+    let inbox = inbox(InboxConfig { starttls: Some(acceptor), ..InboxConfig::default() }).await;
     let mailer = mailer(&format!("smtp://localhost:{}", inbox.address().port()), Some(&ca));
     inbox.order(Step::StartTls, Misbehavior::Say("220 go ahead\r\n220 hi\r\n250 ok"));
     assert!(
@@ -135,7 +135,8 @@ async fn what_is_said_ahead_of_tls_is_not_believed() {
 async fn a_password_is_tried_and_its_refusal_is_ours_to_mend() {
     let (ca, acceptor) = authority();
     let login = Some(("user".to_owned(), "p@ss/word".to_owned()));
-    let inbox = inbox(Manners { implicit_tls: Some(acceptor), login, ..Manners::default() }).await;
+    let inbox =
+        inbox(InboxConfig { implicit_tls: Some(acceptor), login, ..InboxConfig::default() }).await;
     let port = inbox.address().port();
     send(&mailer(&format!("smtps://user:p%40ss%2Fword@localhost:{port}"), Some(&ca)))
         .await
@@ -149,7 +150,8 @@ async fn a_password_is_tried_and_its_refusal_is_ours_to_mend() {
 async fn a_relay_that_stalls_or_hangs_up_before_it_is_ready_is_away() {
     let (ca, acceptor) = authority();
     let login = Some(("user".to_owned(), "password".to_owned()));
-    let inbox = inbox(Manners { starttls: Some(acceptor), login, ..Manners::default() }).await;
+    let inbox =
+        inbox(InboxConfig { starttls: Some(acceptor), login, ..InboxConfig::default() }).await;
     let mailer =
         mailer(&format!("smtp://user:password@localhost:{}", inbox.address().port()), Some(&ca));
     for step in [Step::Greeting, Step::Ehlo, Step::StartTls, Step::Auth] {
@@ -168,7 +170,7 @@ async fn a_relay_that_stalls_or_hangs_up_before_it_is_ready_is_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_connection_carries_many_mails_with_and_without_pipelining() {
     for without_pipelining in [false, true] {
-        let inbox = inbox(Manners { without_pipelining, ..Manners::default() }).await;
+        let inbox = inbox(InboxConfig { without_pipelining, ..InboxConfig::default() }).await;
         let mailer = mailer(&format!("smtp://{}?tls=none", inbox.address()), None);
         for _ in 0..5 {
             send(&mailer).await.expect("sent");
@@ -192,7 +194,7 @@ async fn one_connection_carries_many_mails_with_and_without_pipelining() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_connection_that_the_relay_closed_costs_nothing() {
-    let inbox = inbox(Manners::default()).await;
+    let inbox = inbox(InboxConfig::default()).await;
     let mailer = mailer(&format!("smtp://{}?tls=none", inbox.address()), None);
     send(&mailer).await.expect("sent");
     inbox.hang_up().await;
@@ -202,7 +204,7 @@ async fn an_idle_connection_that_the_relay_closed_costs_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_is_cut_off_does_not_spoil_the_next_one() {
-    let inbox = inbox(Manners::default()).await;
+    let inbox = inbox(InboxConfig::default()).await;
     let mailer = mailer(&format!("smtp://{}?tls=none", inbox.address()), None);
     send(&mailer).await.expect("sent");
     inbox.order(Step::Data, Misbehavior::Stall);
@@ -223,7 +225,7 @@ async fn what_arrives_is_what_was_written_leading_dots_included() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("login_code.txt"), "..\n.\n{{ code }}\n.hidden\n")
         .expect("written");
-    let inbox = inbox(Manners::default()).await;
+    let inbox = inbox(InboxConfig::default()).await;
     let mailer = mailer(&format!("smtp://{}?tls=none", inbox.address()), None);
     let letter = mail_from(Some(folder.path()));
     mailer.connect().await.expect("a connection").send(&letter).await.expect("sent");

@@ -2,7 +2,7 @@
 
 use sandbox::{
     inbox::{Misbehavior, Step},
-    workos::Instead,
+    workos::Override,
 };
 
 use crate::{
@@ -12,8 +12,8 @@ use crate::{
 
 on_both_engines!(workos_fails_once, the_relay_defers_once, an_answer_after_the_dot_is_lost,);
 
-fn answer(status: u16) -> Instead {
-    Instead::Answer(status, Vec::new(), "<html>an error page</html>".to_owned())
+fn answer(status: u16) -> Override {
+    Override::Answer(status, Vec::new(), "<html>an error page</html>".to_owned())
 }
 
 /// Lets a first attempt fail for `reason` and the second one through. The embedded engine's rest is
@@ -60,11 +60,11 @@ async fn every_transient_answer_of_workos_is_tried_again() {
         (answer(500), "workos_unavailable"),
         (answer(502), "workos_unavailable"),
         (answer(408), "workos_unavailable"),
-        (Instead::Stall, "workos_unavailable"),
+        (Override::Stall, "workos_unavailable"),
         (answer(200), "workos_bad_answer"),
         (answer(302), "workos_bad_answer"),
         (answer(422), "workos_bad_answer"),
-        (Instead::Answer(200, Vec::new(), "x".repeat(1024 * 1024 + 1)), "workos_bad_answer"),
+        (Override::Answer(200, Vec::new(), "x".repeat(1024 * 1024 + 1)), "workos_bad_answer"),
     ] {
         let app = App::embedded().await;
         app.workos.answer_instead([instead]);
@@ -109,7 +109,7 @@ async fn every_transient_misbehavior_of_the_relay_is_tried_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_429_is_honoured_by_all_tasks() {
     let app = App::embedded().await;
-    app.workos.answer_instead([Instead::Answer(
+    app.workos.answer_instead([Override::Answer(
         429,
         vec![("retry-after", "20".to_owned())],
         String::new(),

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 use domain::{clock::Clock as _, webhook};
 use nix::sys::signal::Signal;
 use runtime::clock::SystemClock;
-use sandbox::workos::Instead;
+use sandbox::workos::Override;
 use secrecy::SecretString;
 
 use crate::{
@@ -142,7 +142,7 @@ async fn one_process_makes_one_trace() {
     let mut env = world.env();
     env.extend(collector.env());
     let program = Program::start("serve", &env, &world.log()).await;
-    world.workos.answer_instead([Instead::Answer(503, Vec::new(), String::new())]);
+    world.workos.answer_instead([Override::Answer(503, Vec::new(), String::new())]);
     post_traced(&world, &program, "alice@example.com", "01").await;
     is_one_trace(&collector, "sqlite").await;
     // A line can be followed to its trace.
@@ -166,7 +166,7 @@ async fn two_roles_make_one_trace_through_the_broker() {
     env.extend(collector.env());
     let ingress = Program::start("ingress", &env, &world.log()).await;
     let worker = Program::start("worker", &env, &world.log()).await;
-    world.workos.answer_instead([Instead::Answer(503, Vec::new(), String::new())]);
+    world.workos.answer_instead([Override::Answer(503, Vec::new(), String::new())]);
     post_traced(&world, &ingress, "alice@example.com", "01").await;
     is_one_trace(&collector, "rabbitmq").await;
     show(&collector.spans());

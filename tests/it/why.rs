@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use sandbox::{
     inbox::{Misbehavior, Step},
-    workos::{Instead, MagicAuth},
+    workos::{MagicAuth, Override},
 };
 
 use crate::{
@@ -86,7 +86,7 @@ async fn is_found_by_each_name(env: &Env, refused: &MagicAuth) {
 }
 
 async fn a_retry_is_seen(world: &World, env: &Env, program: &Program) {
-    world.workos.answer_instead((0..3).map(|_| Instead::Answer(500, Vec::new(), String::new())));
+    world.workos.answer_instead((0..3).map(|_| Override::Answer(500, Vec::new(), String::new())));
     let resting = world.ask(program, "dave@example.com").await;
     let waiting =
         async || why(env, &[&resting.event_id]).await.1.contains("waiting in retry for attempt");

@@ -63,7 +63,10 @@ enum NotSignedIn {
     Fault(Fault),
 }
 
-pub(super) async fn answer(service: Arc<SignInService>, request: Request<Incoming>) -> Answer {
+pub(super) async fn answer_callback(
+    service: Arc<SignInService>,
+    request: Request<Incoming>,
+) -> Answer {
     let (head, body) = request.into_parts();
     let visitor = service.config.proxies.visitor(&head);
     if let Err(wait) = service.callbacks.check(&visitor) {

@@ -35,7 +35,7 @@ pub(super) struct TokenTooLarge;
 
 /// The value of the one cookie of this name; `None` if there are several, because at least one was
 /// not set by us.
-fn read(headers: &HeaderMap, name: &str) -> Option<String> {
+fn read_cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
     let mut found =
         lines.flat_map(Cookie::split_parse).flatten().filter(|cookie| cookie.name() == name);
@@ -47,7 +47,7 @@ fn read(headers: &HeaderMap, name: &str) -> Option<String> {
 
 /// The key that this browser was given for the time it is at AuthKit.
 pub(super) fn browser(headers: &HeaderMap) -> Option<BrowserKey> {
-    BrowserKey::parse(&read(headers, BROWSER)?)
+    BrowserKey::parse(&read_cookie(headers, BROWSER)?)
 }
 
 /// The access token: from `Authorization: Bearer`, or from its cookie.
@@ -56,12 +56,12 @@ pub(super) fn access(headers: &HeaderMap) -> Option<String> {
     let bearer = bearer
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    bearer.map(|(_, token)| token.trim().to_owned()).or_else(|| read(headers, ACCESS))
+    bearer.map(|(_, token)| token.trim().to_owned()).or_else(|| read_cookie(headers, ACCESS))
 }
 
 /// The refresh token from its cookie.
 pub(super) fn refresh(headers: &HeaderMap) -> Option<SecretString> {
-    read(headers, REFRESH).filter(|token| !token.is_empty()).map(SecretString::from)
+    read_cookie(headers, REFRESH).filter(|token| !token.is_empty()).map(SecretString::from)
 }
 
 fn session_cookie(name: &'static str, value: String, max_age: Duration) -> String {

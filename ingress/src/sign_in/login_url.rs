@@ -45,7 +45,10 @@ impl ScreenHint {
     }
 }
 
-pub(super) async fn answer(service: &SignInService, request: Request<Incoming>) -> Answer {
+pub(super) async fn answer_login_url(
+    service: &SignInService,
+    request: Request<Incoming>,
+) -> Answer {
     let (head, body) = request.into_parts();
     if !service.config.enabled {
         return problem(

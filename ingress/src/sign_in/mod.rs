@@ -27,7 +27,7 @@ pub use self::{
 };
 
 /// Answers one request; `service` is present if signing in is configured.
-pub(crate) async fn answer(
+pub(crate) async fn answer_sign_in(
     service: Option<Arc<SignInService>>,
     endpoint: Endpoint,
     request: Request<Incoming>,
@@ -47,8 +47,8 @@ pub(crate) async fn answer(
     } else {
         match endpoint {
             Endpoint::LoginConfig => json(StatusCode::OK, &login_mode(service.config.enabled)),
-            Endpoint::LoginUrl => login_url::answer(&service, request).await,
-            Endpoint::Callback => callback::answer(service, request).await,
+            Endpoint::LoginUrl => login_url::answer_login_url(&service, request).await,
+            Endpoint::Callback => callback::answer_callback(service, request).await,
             Endpoint::Refresh => session::refresh(service, request).await,
             Endpoint::Logout => session::logout(&service, request).await,
             Endpoint::Session => session::show(&service, request.headers()).await,

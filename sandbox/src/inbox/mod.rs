@@ -58,7 +58,7 @@ pub enum Misbehavior {
 
 /// How the inbox behaves unless a fault is ordered.
 #[derive(Clone, Default)]
-pub struct Manners {
+pub struct InboxConfig {
     /// Whether PIPELINING is left out of the EHLO reply.
     pub without_pipelining: bool,
     /// User name and password that AUTH PLAIN must bring.
@@ -91,7 +91,7 @@ pub struct Inbox {
 }
 
 struct Shared {
-    manners: Manners,
+    config: InboxConfig,
     clock: Arc<dyn Clock>,
     orders: Mutex<VecDeque<(Step, Misbehavior)>>,
     mails: Mutex<VecDeque<Received>>,
@@ -109,12 +109,12 @@ impl Inbox {
     /// Serves SMTP on `listener` until dropped.
     pub fn start(
         listener: TcpListener,
-        manners: Manners,
+        config: InboxConfig,
         clock: Arc<dyn Clock>,
     ) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            manners,
+            config,
             clock,
             orders: Mutex::default(),
             mails: Mutex::default(),
@@ -181,7 +181,7 @@ impl Shared {
     }
 
     fn keep(&self, from: &str, to: &str, raw: Vec<u8>) {
-        if !self.manners.only_counts {
+        if !self.config.only_counts {
             let mut mails = self.mails.lock();
             mails.push_back(Received {
                 from: from.to_owned(),

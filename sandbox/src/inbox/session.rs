@@ -36,7 +36,7 @@ struct Envelope {
 }
 
 pub(super) async fn converse(stream: TcpStream, shared: &Shared) -> io::Result<()> {
-    let stream: Box<dyn Stream> = match &shared.manners.implicit_tls {
+    let stream: Box<dyn Stream> = match &shared.config.implicit_tls {
         Some(acceptor) => Box::new(acceptor.accept(stream).await?),
         None => Box::new(stream),
     };
@@ -50,7 +50,7 @@ pub(super) async fn converse(stream: TcpStream, shared: &Shared) -> io::Result<(
         }
     }
     let mut envelope = Envelope::default();
-    let mut protected = shared.manners.implicit_tls.is_some();
+    let mut protected = shared.config.implicit_tls.is_some();
     loop {
         let mut line = Vec::new();
         if (&mut wire).take(MAX_LINE).read_until(b'\n', &mut line).await? == 0 {
@@ -61,7 +61,7 @@ pub(super) async fn converse(stream: TcpStream, shared: &Shared) -> io::Result<(
             Next::Continue => {}
             Next::End => return Ok(()),
             Next::Protect => {
-                let Some(acceptor) = &shared.manners.starttls else { return Ok(()) };
+                let Some(acceptor) = &shared.config.starttls else { return Ok(()) };
                 // What was sent in the open before TLS is not read as if it had been protected
                 // (CVE-2011-0411).
                 let stream = acceptor.accept(wire.into_inner()).await?;
@@ -97,7 +97,7 @@ async fn obey(
     }
     match verb.as_str() {
         "EHLO" | "HELO" => say(wire, &offers(shared, protected)).await?,
-        "STARTTLS" if shared.manners.starttls.is_some() && !protected => {
+        "STARTTLS" if shared.config.starttls.is_some() && !protected => {
             say(wire, "220 go ahead").await?;
             return Ok(Next::Protect);
         }
@@ -129,13 +129,13 @@ async fn obey(
 
 fn offers(shared: &Shared, protected: bool) -> String {
     let mut lines = vec!["inbox.test", "8BITMIME", "SIZE 10485760"];
-    if !shared.manners.without_pipelining {
+    if !shared.config.without_pipelining {
         lines.push("PIPELINING");
     }
-    if shared.manners.starttls.is_some() && !protected {
+    if shared.config.starttls.is_some() && !protected {
         lines.push("STARTTLS");
     }
-    if shared.manners.login.is_some() {
+    if shared.config.login.is_some() {
         lines.push("AUTH PLAIN");
     }
     let last = lines.len() - 1;
@@ -148,7 +148,7 @@ fn offers(shared: &Shared, protected: bool) -> String {
 
 /// AUTH PLAIN with the credentials in the command (RFC 4616).
 fn log_in(shared: &Shared, line: &str) -> &'static str {
-    let Some((user, password)) = &shared.manners.login else {
+    let Some((user, password)) = &shared.config.login else {
         return "503 5.5.1 AUTH is not offered";
     };
     let given = line.split_ascii_whitespace().nth(2).unwrap_or_default();

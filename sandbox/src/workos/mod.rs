@@ -48,7 +48,7 @@ pub const LIFE: SignedDuration = SignedDuration::from_mins(10);
 
 /// An answer to the next read instead of the true one.
 #[derive(Debug, Clone)]
-pub enum Instead {
+pub enum Override {
     /// This status, these headers, this body.
     Answer(u16, Vec<(&'static str, String)>, String),
     /// Nothing, until the other side gives up.
@@ -109,7 +109,7 @@ struct Shared {
     codes: Mutex<HashMap<String, MagicAuth>>,
     /// Everything that happened, oldest first.
     history: Mutex<Vec<MagicAuth>>,
-    instead: Mutex<VecDeque<Instead>>,
+    instead: Mutex<VecDeque<Override>>,
     reads: watch::Sender<Vec<(String, Timestamp)>>,
 }
 
@@ -196,7 +196,7 @@ impl StandIn {
     }
 
     /// The next calls of this kind are answered like this, in order.
-    pub fn answer_call_instead(&self, call: Call, answers: impl IntoIterator<Item = Instead>) {
+    pub fn answer_call_instead(&self, call: Call, answers: impl IntoIterator<Item = Override>) {
         self.shared.authkit.answer_instead(call, answers);
     }
 
@@ -225,7 +225,7 @@ impl StandIn {
     }
 
     /// The next reads are answered like this, in order.
-    pub fn answer_instead(&self, answers: impl IntoIterator<Item = Instead>) {
+    pub fn answer_instead(&self, answers: impl IntoIterator<Item = Override>) {
         self.shared.instead.lock().extend(answers);
     }
 
@@ -304,15 +304,15 @@ async fn magic_auth(shared: &Shared, id: &str, authorized: bool) -> Answer {
 }
 
 /// The answer that was ordered instead of the true one, if any.
-async fn carry_out(instead: Option<Instead>) -> Option<Answer> {
+async fn carry_out(instead: Option<Override>) -> Option<Answer> {
     match instead {
         None => None,
-        Some(Instead::Late(by)) => {
+        Some(Override::Late(by)) => {
             tokio::time::sleep(by).await;
             None
         }
-        Some(Instead::Stall) => std::future::pending().await,
-        Some(Instead::Answer(status, headers, body)) => Some(scripted(status, headers, body)),
+        Some(Override::Stall) => std::future::pending().await,
+        Some(Override::Answer(status, headers, body)) => Some(scripted(status, headers, body)),
     }
 }
 

@@ -76,7 +76,7 @@ struct MagicAuth {
 
 /// Reads an event. Only for bodies that are known to come from WorkOS: a verified webhook, or an
 /// answer of its API.
-pub fn read(body: &[u8], received_at: Timestamp) -> Result<VerifiedEvent, Unreadable> {
+pub fn parse_event(body: &[u8], received_at: Timestamp) -> Result<VerifiedEvent, Unreadable> {
     let envelope: Envelope = serde_json::from_slice(body).map_err(|error| at_fault(&error))?;
     let event_id =
         EventId::parse(envelope.id).map_err(|why| Unreadable::Id { field: "id", why })?;

@@ -126,7 +126,7 @@ pub struct AuthenticBody {
 impl AuthenticBody {
     /// Reads the event from the authentic body.
     pub fn read(self) -> Result<VerifiedEvent, Unreadable> {
-        payload::read(&self.body, self.received_at)
+        payload::parse_event(&self.body, self.received_at)
     }
 }
 

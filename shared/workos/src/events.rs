@@ -65,7 +65,7 @@ impl WorkosEvents {
         let bad_answer =
             |_| Fault::doubtful(Reason::WorkosBadAnswer, "the answer is not a list of events");
         let page: Page<'_> = serde_json::from_slice(&body).map_err(bad_answer)?;
-        let mailable = |event: &&RawValue| match payload::read(event.get().as_bytes(), now) {
+        let mailable = |event: &&RawValue| match payload::parse_event(event.get().as_bytes(), now) {
             Ok(VerifiedEvent::Mailable(event)) => Some(event),
             _ => None,
         };

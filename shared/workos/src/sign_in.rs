@@ -91,7 +91,8 @@ impl WorkosSignIn {
         let body = serde_json::to_vec(&request).unwrap_or_default();
         self.api
             .in_time(async {
-                self.read(self.api.post_once("/user_management/authenticate", body).await?).await
+                self.read_json(self.api.post_once("/user_management/authenticate", body).await?)
+                    .await
             })
             .await
     }
@@ -112,7 +113,7 @@ impl WorkosSignIn {
     }
 
     async fn page_once(&self, path: &str) -> Result<Page, Fault> {
-        let page = self.api.in_time(async { self.read(self.api.get(path).await?).await });
+        let page = self.api.in_time(async { self.read_json(self.api.get(path).await?).await });
         page.await.map_err(|refusal| match refusal {
             Refusal::Fault(fault) => fault,
             // A refusal about a person, where none was being authenticated.
@@ -123,7 +124,10 @@ impl WorkosSignIn {
         })
     }
 
-    async fn read<T: DeserializeOwned>(&self, response: Response<Incoming>) -> Result<T, Refusal> {
+    async fn read_json<T: DeserializeOwned>(
+        &self,
+        response: Response<Incoming>,
+    ) -> Result<T, Refusal> {
         let status = response.status().as_u16();
         let retry_after = response
             .headers()
@@ -131,7 +135,7 @@ impl WorkosSignIn {
             .and_then(|value| answer::retry_after(value, self.clock.now()));
         let body = api::body(response).await?;
         if status != 200 {
-            return Err(refusal::read(status, &body, retry_after));
+            return Err(refusal::parse_refusal(status, &body, retry_after));
         }
         // serde_json's message may repeat a part of the answer, so it is not kept.
         let bad_answer = |_| {

@@ -12,7 +12,7 @@ use ingress::sign_in::{SignInConfig, origins::Origins, visitors::Proxies};
 use jiff::Timestamp;
 use runtime::{clock::SystemClock, random::ulid, telemetry::LogFormat, tls::Trust};
 use sandbox::{
-    inbox::{Inbox, Manners, Received},
+    inbox::{Inbox, InboxConfig, Received},
     readable::{self, Readable},
     workos::{MagicAuth, StandIn, post},
 };
@@ -82,7 +82,7 @@ impl Demo {
         let secret = SecretString::from(format!("whsec_{}", ulid(clock.now())));
         let key = SecretString::from(format!("sk_demo_{}", ulid(clock.now())));
         let workos = StandIn::start(free_port().await?, key.clone(), clock.clone())?;
-        let inbox = Inbox::start(free_port().await?, Manners::default(), clock.clone())?;
+        let inbox = Inbox::start(free_port().await?, InboxConfig::default(), clock.clone())?;
         let folder = tempfile::Builder::new()
             .prefix("authpost-demo-")
             .tempdir()

@@ -10,7 +10,7 @@ use runtime::clock::SystemClock;
 use sandbox::{
     inbox::Misbehavior,
     proxy::{FaultProxy, Network},
-    workos::Instead,
+    workos::Override,
 };
 use tokio::time::timeout;
 
@@ -145,7 +145,7 @@ impl Stage {
             Fault::Workos(status) => {
                 let wish = vec![("retry-after", "1".to_owned())];
                 self.world.workos.answer_instead(
-                    (0..5).map(|_| Instead::Answer(*status, wish.clone(), String::new())),
+                    (0..5).map(|_| Override::Answer(*status, wish.clone(), String::new())),
                 );
             }
         }

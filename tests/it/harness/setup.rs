@@ -15,7 +15,7 @@ use runtime::{
 };
 use sandbox::{
     clock::ManualClock,
-    inbox::{Inbox, Manners},
+    inbox::{Inbox, InboxConfig},
     workos::StandIn,
 };
 use secrecy::SecretString;
@@ -91,7 +91,7 @@ impl Setup {
         let workos =
             Arc::new(StandIn::start(free_port().await, key, clock.clone()).expect("starts"));
         let inbox =
-            Inbox::start(free_port().await, Manners::default(), clock.clone()).expect("starts");
+            Inbox::start(free_port().await, InboxConfig::default(), clock.clone()).expect("starts");
         let folder = tempfile::tempdir().expect("a folder");
         let prefix = fresh_prefix();
         let broker =

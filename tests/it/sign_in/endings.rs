@@ -1,6 +1,6 @@
 //! How a callback ends: each response type, and what is not the person's fault.
 
-use sandbox::workos::{Call, Instead};
+use sandbox::workos::{Call, Override};
 use serde_json::{Value, json};
 
 use super::{CALLBACK, app, parameter, redirect_url, visitor::Visitor, with_parameter};
@@ -191,7 +191,7 @@ async fn authkits_own_refusals_are_told_apart() {
 async fn with_exchange(app: &App, status: u16, body: &Value) -> super::visitor::Answered {
     app.workos.answer_call_instead(
         Call::Authenticate,
-        [Instead::Answer(status, vec![], body.to_string())],
+        [Override::Answer(status, vec![], body.to_string())],
     );
     app.visitor().sign_in(app, ALICE).await
 }
@@ -256,12 +256,12 @@ fn refusals() -> [(u16, Value, u16, &'static str); 13] {
 async fn a_code_is_shown_to_workos_one_time_whatever_happens() {
     let app = app().await;
     for instead in [
-        Instead::Stall,
-        Instead::Answer(503, vec![], String::new()),
-        Instead::Answer(429, vec![("retry-after", "7".to_owned())], String::new()),
+        Override::Stall,
+        Override::Answer(503, vec![], String::new()),
+        Override::Answer(429, vec![("retry-after", "7".to_owned())], String::new()),
     ] {
         let before = app.workos.calls(Call::Authenticate).len();
-        let wait = matches!(&instead, Instead::Answer(429, ..)).then_some("7");
+        let wait = matches!(&instead, Override::Answer(429, ..)).then_some("7");
         app.workos.answer_call_instead(Call::Authenticate, [instead]);
         let mut alice = app.visitor();
         let authorize = alice.leave(None).await;
@@ -279,7 +279,7 @@ async fn a_code_is_shown_to_workos_one_time_whatever_happens() {
 async fn a_listing_that_fails_is_asked_for_again_and_then_given_up() {
     let app = app().await;
     app.workos.set_membership(ALICE, "org_1", "active");
-    let broken = || Instead::Answer(500, vec![], String::new());
+    let broken = || Override::Answer(500, vec![], String::new());
     app.workos.answer_call_instead(Call::Memberships, [broken(), broken()]);
     assert_eq!(app.visitor().sign_in(&app, ALICE).await.kind(), "LOGIN_SUCCESSFUL");
     app.workos.answer_call_instead(Call::Memberships, [broken(), broken(), broken()]);
@@ -293,7 +293,7 @@ async fn a_browser_that_leaves_does_not_undo_the_sign_in() {
     let app = app().await;
     app.workos.answer_call_instead(
         Call::Authenticate,
-        [Instead::Late(std::time::Duration::from_millis(300))],
+        [Override::Late(std::time::Duration::from_millis(300))],
     );
     let mut alice = app.visitor();
     let authorize = alice.leave(None).await;

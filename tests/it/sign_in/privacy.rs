@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sandbox::workos::{Call, Instead};
+use sandbox::workos::{Call, Override};
 use serde_json::json;
 
 use super::{CALLBACK, parameter, visitor::Visitor};
@@ -38,7 +38,7 @@ async fn no_code_token_state_or_address_is_in_the_log() {
         if let Some(body) = &body {
             world.workos.answer_call_instead(
                 Call::Authenticate,
-                [Instead::Answer(400, vec![], body.to_string())],
+                [Override::Answer(400, vec![], body.to_string())],
             );
         }
         let authorize = alice.leave(None).await;

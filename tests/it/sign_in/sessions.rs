@@ -1,7 +1,7 @@
 //! What follows a sign-in: whose session it is, the next tokens, leaving, and the keys under all of
 //! it.
 
-use sandbox::workos::{Call, Instead};
+use sandbox::workos::{Call, Override};
 use serde_json::json;
 
 use super::{app, redirect_url, visitor::Visitor};
@@ -95,7 +95,7 @@ async fn a_session_is_renewed_and_its_old_token_is_used_up() {
     assert_eq!((refused.status, refused.cookies().len()), (401, 0));
     assert_eq!(app.visitor().post("/v2/user/refresh", &json!({})).await.status, 401);
     app.workos
-        .answer_call_instead(Call::Authenticate, [Instead::Answer(503, vec![], String::new())]);
+        .answer_call_instead(Call::Authenticate, [Override::Answer(503, vec![], String::new())]);
     let unlucky = alice.post("/v2/user/refresh", &json!({})).await;
     assert_eq!((unlucky.status, unlucky.cookies().len()), (503, 0));
     let refreshes = |result: &str| {
@@ -171,7 +171,7 @@ async fn keys_are_kept_and_looked_for_when_they_change() {
     );
     // WorkOS is away: known keys go on, unknown ones are nobody's fault.
     app.advance(60);
-    let broken = || Instead::Answer(500, vec![], String::new());
+    let broken = || Override::Answer(500, vec![], String::new());
     app.workos.answer_call_instead(Call::KeySet, [broken()]);
     assert_eq!((bob.get(SESSION).await.status, alice.get(SESSION).await.status), (200, 503));
     assert_eq!(alice.get(SESSION).await.status, 503);

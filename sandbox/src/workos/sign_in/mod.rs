@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use self::keys::Keys;
-use super::{Asked, Instead, Shared, refuse};
+use super::{Asked, Override, Shared, refuse};
 
 /// A call that can be answered in another way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,7 +46,7 @@ pub(super) struct AuthKit {
     people: Mutex<People>,
     keys: Mutex<Keys>,
     pub(super) webhooks: Mutex<Option<Webhooks>>,
-    instead: Mutex<HashMap<Call, VecDeque<Instead>>>,
+    instead: Mutex<HashMap<Call, VecDeque<Override>>>,
     calls: Mutex<Vec<(Call, String)>>,
 }
 
@@ -116,7 +116,7 @@ impl AuthKit {
         self.keys.lock().rotate();
     }
 
-    pub(super) fn answer_instead(&self, call: Call, answers: impl IntoIterator<Item = Instead>) {
+    pub(super) fn answer_instead(&self, call: Call, answers: impl IntoIterator<Item = Override>) {
         self.instead.lock().entry(call).or_default().extend(answers);
     }
 

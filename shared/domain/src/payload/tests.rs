@@ -7,7 +7,7 @@ fn now() -> Timestamp {
 }
 
 fn mailable(body: &str) -> QueuedEvent {
-    match read(body.as_bytes(), now()).expect("readable") {
+    match parse_event(body.as_bytes(), now()).expect("readable") {
         VerifiedEvent::Mailable(event) => event,
         VerifiedEvent::NotMailed { kind } => panic!("{kind} is not mailed"),
     }
@@ -60,7 +60,7 @@ fn other_kinds_are_not_mailed() {
     for kind in ["user.created", "email_verification.created", "magic_auth.created.v2", ""] {
         let body = format!(r#"{{"id":"event_1","event":"{kind}","data":{{}}}}"#);
         assert_eq!(
-            read(body.as_bytes(), now()),
+            parse_event(body.as_bytes(), now()),
             Ok(VerifiedEvent::NotMailed { kind: kind.to_owned() })
         );
     }
@@ -82,7 +82,7 @@ fn says_what_is_wrong_without_repeating_it() {
             "data.id: an id is",
         ),
     ] {
-        let error = read(body.as_bytes(), now()).expect_err(body).to_string();
+        let error = parse_event(body.as_bytes(), now()).expect_err(body).to_string();
         assert!(error.contains(says), "{body}: {error}");
         assert!(!error.contains("secret"), "{body}: {error}");
     }

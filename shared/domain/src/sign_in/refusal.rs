@@ -136,7 +136,7 @@ fn too_many(retry_after: Option<Duration>) -> Fault {
 }
 
 /// The meaning of an answer other than 200.
-pub fn read(status: u16, body: &[u8], retry_after: Option<Duration>) -> Refusal {
+pub fn parse_refusal(status: u16, body: &[u8], retry_after: Option<Duration>) -> Refusal {
     let body: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
     let said = |field: &str| body.get(field).and_then(Value::as_str);
     let known = said("error")

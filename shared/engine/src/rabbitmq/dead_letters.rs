@@ -61,7 +61,7 @@ impl RabbitOperator {
             )
             .await?;
             let Some(message) = got else { break };
-            let letter = read(&message);
+            let letter = dead_letter_of(&message);
             let action = choose(&letter);
             if action == Action::Redrive {
                 let id = letter.event.as_ref().ok().map(|event| event.event_id.as_str());
@@ -122,7 +122,8 @@ impl RabbitOperator {
             else {
                 break;
             };
-            let DeadLetter { event, reason, attempt, dead_lettered_at, .. } = read(&message);
+            let DeadLetter { event, reason, attempt, dead_lettered_at, .. } =
+                dead_letter_of(&message);
             let reason = Some(reason).filter(|reason| reason != DELIVERY_LIMIT);
             let waiting = event.ok().filter(|event| wanted(event));
             found.extend(waiting.map(|event| Waiting {
@@ -172,7 +173,7 @@ async fn within_limit<T>(answer: impl Future<Output = lapin::Result<T>>) -> Resu
     }
 }
 
-fn read(message: &BasicGetMessage) -> DeadLetter {
+fn dead_letter_of(message: &BasicGetMessage) -> DeadLetter {
     let headers = message.delivery.properties.headers().as_ref().map(FieldTable::inner);
     let header = |name: &str| headers.and_then(|headers| headers.get(name));
     let text = |name: &str| match header(name) {

@@ -7,7 +7,7 @@ use super::*;
 use crate::fault::Severity;
 
 fn reads(status: u16, body: &Value) -> Refusal {
-    read(status, body.to_string().as_bytes(), None)
+    parse_refusal(status, body.to_string().as_bytes(), None)
 }
 
 fn fault(refusal: Refusal) -> (Severity, Reason) {
@@ -75,12 +75,15 @@ fn what_will_pass_is_transient() {
         (503, json!({ "error": "invalid_grant" }), Reason::WorkosUnavailable),
     ] {
         assert_eq!(
-            fault(read(status, body.to_string().as_bytes(), wait)),
+            fault(parse_refusal(status, body.to_string().as_bytes(), wait)),
             transient(reason),
             "{status} {body}"
         );
     }
-    assert_eq!(fault(read(400, b"<html>", None)), (Severity::Doubtful, Reason::WorkosBadAnswer));
+    assert_eq!(
+        fault(parse_refusal(400, b"<html>", None)),
+        (Severity::Doubtful, Reason::WorkosBadAnswer)
+    );
     assert_eq!(
         fault(reads(400, &json!({ "error": "new_in_2027" }))),
         (Severity::Doubtful, Reason::WorkosBadAnswer)
@@ -110,7 +113,7 @@ fn a_step_brings_what_a_frontend_needs_and_nothing_else() {
 proptest! {
     #[test]
     fn no_answer_panics_or_is_repeated(status in 201u16..600, body in proptest::collection::vec(any::<u8>(), 0..200)) {
-        read(status, &body, None);
+        parse_refusal(status, &body, None);
         let secret = json!({ "error": "invalid_request", "error_description": "The code 's3cret' …", "message": "s3cret" });
         let shown = format!("{:?}", reads(status, &secret));
         prop_assert!(!shown.contains("s3cret"), "{}", shown);
