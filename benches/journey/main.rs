@@ -166,7 +166,7 @@ async fn redis_memory(services: &Services) -> u64 {
 async fn embedded(report: &mut Report) {
     let world = World::new(true).await;
     let env = world.env();
-    (report.embedded_front, report.embedded, report.embedded_usage) =
+    (report.embedded_ingress, report.embedded, report.embedded_usage) =
         in_one_process(&world, &env).await;
     let files = std::fs::read_dir(world.folder.path().join("data")).expect("a folder");
     let bytes = files.map(|file| file.expect("a file").metadata().expect("its size").len()).sum();

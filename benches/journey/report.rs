@@ -94,7 +94,7 @@ pub struct Report {
     pub ingress_usage: Usage,
     pub worker: f64,
     pub worker_usage: Usage,
-    pub embedded_front: f64,
+    pub embedded_ingress: f64,
     pub embedded: f64,
     pub embedded_usage: Usage,
     pub traced: f64,
@@ -112,191 +112,121 @@ pub struct Report {
     pub besieged_usage: Usage,
 }
 
+/// One figure as it is printed.
+#[derive(Clone)]
+struct Row {
+    what: &'static str,
+    measured: String,
+    ratio: String,
+    goal: String,
+}
+
+fn row(what: &'static str, measured: String) -> Row {
+    Row { what, measured, ratio: String::new(), goal: String::new() }
+}
+
+fn rate(value: f64) -> String {
+    format!("{value:.0}/s")
+}
+
+fn millis(value: f64) -> String {
+    format!("{value:.1} ms")
+}
+
+fn memory(usage: &Usage) -> String {
+    format!("{:.1} MiB", usage.peak_mib)
+}
+
+fn micros(value: f64) -> String {
+    format!("{value:.0} us")
+}
+
+impl Row {
+    fn ratio(self, value: f64, unit: &str) -> Self {
+        Self { ratio: format!("{value:.2} {unit}"), ..self }
+    }
+
+    fn goal(self, reached: bool, goal: &str) -> Self {
+        let result = if reached { "reached" } else { "NOT REACHED" };
+        Self { goal: format!("{goal}: {result}"), ..self }
+    }
+}
+
 impl Report {
-    /// One line a figure: what, how much, and what it should be.
-    #[expect(clippy::too_many_lines, reason = "a table: one figure a line")]
+    /// Prints one line for each figure: what, how much, and what it should be.
     pub fn print(&self) {
-        let rows = [
-            (
-                "(a) broker's own limit: confirmed publishes",
-                format!("{:.0}/s", self.broker),
-                String::new(),
-                None,
-            ),
-            (
-                "(a) the same with 64 in flight",
-                format!("{:.0}/s", self.broker_at_64),
-                format!("{:.2} x (a)", self.broker_at_64 / self.broker),
-                None,
-            ),
-            (
-                "(b) ingress: deliveries accepted, 64 connections",
-                format!("{:.0}/s", self.ingress),
-                format!("{:.2} x (a)", self.ingress / self.broker),
-                Some((self.ingress / self.broker >= 0.6, ">= 0.6 x (a)")),
-            ),
-            (
-                "(b) next to 64 bare publishes in flight",
-                String::new(),
-                format!("{:.2}", self.ingress / self.broker_at_64),
-                None,
-            ),
-            (
-                "(c) relay's own limit: mails, 32 connections",
-                format!("{:.0}/s", self.relay),
-                String::new(),
-                None,
-            ),
-            (
-                "(d) worker: mails through RabbitMQ and Redis",
-                format!("{:.0}/s", self.worker),
-                format!("{:.2} x (c)", self.worker / self.relay),
-                Some((
-                    self.worker / self.relay >= 0.4 && self.worker >= 1200.0,
-                    ">= 0.4 x (c), >= 1200/s",
-                )),
-            ),
-            (
-                "(e) embedded: deliveries accepted while mailing",
-                format!("{:.0}/s", self.embedded_front),
-                String::new(),
-                None,
-            ),
-            (
-                "(e) embedded: events end to end, each fsynced",
-                format!("{:.0}/s", self.embedded),
-                String::new(),
-                Some((self.embedded >= 1500.0, ">= 1500/s")),
-            ),
-            (
-                "(f) webhook to relay's 250 at 100/s, median",
-                format!("{:.1} ms", self.latency.0),
-                String::new(),
-                Some((self.latency.0 <= 10.0, "<= 10 ms")),
-            ),
-            (
-                "(f) the same, 99th percentile",
-                format!("{:.1} ms", self.latency.1),
-                String::new(),
-                Some((self.latency.1 <= 40.0, "<= 40 ms")),
-            ),
-            (
-                "(g) ingress: peak memory",
-                format!("{:.1} MiB", self.ingress_usage.peak_mib),
-                String::new(),
-                Some((self.ingress_usage.peak_mib <= 20.0, "<= 20 MiB")),
-            ),
-            (
-                "(g) worker: peak memory",
-                format!("{:.1} MiB", self.worker_usage.peak_mib),
-                String::new(),
-                Some((self.worker_usage.peak_mib <= 30.0, "<= 30 MiB")),
-            ),
-            (
-                "(g) embedded, both roles: peak memory",
-                format!("{:.1} MiB", self.embedded_usage.peak_mib),
-                String::new(),
-                None,
-            ),
-            (
-                "(h) ingress: CPU time an event",
-                format!("{:.0} us", self.ingress_usage.cpu),
-                String::new(),
-                None,
-            ),
-            (
-                "(h)   meanwhile RabbitMQ",
-                format!("{:.0} us", self.ingress_around.engines),
-                String::new(),
-                None,
-            ),
-            (
-                "(h)   meanwhile the load itself",
-                format!("{:.0} us", self.ingress_around.around),
-                String::new(),
-                None,
-            ),
-            (
-                "(h) worker: CPU time an event",
-                format!("{:.0} us", self.worker_usage.cpu),
-                String::new(),
-                None,
-            ),
-            (
-                "(h)   meanwhile RabbitMQ and Redis",
-                format!("{:.0} us", self.worker_around.engines),
-                String::new(),
-                None,
-            ),
-            (
-                "(h)   meanwhile WorkOS's stand-in and the sink",
-                format!("{:.0} us", self.worker_around.around),
-                String::new(),
-                None,
-            ),
-            (
-                "(h) embedded, both roles: CPU time an event",
-                format!("{:.0} us", self.embedded_usage.cpu),
-                String::new(),
-                None,
-            ),
-            (
-                "(i) answer with 2,000 slow senders, median",
-                format!("{:.1} ms", self.besieged.0),
-                String::new(),
-                None,
-            ),
-            (
-                "(i) the same, 99th percentile",
-                format!("{:.1} ms", self.besieged.1),
-                String::new(),
-                Some((self.besieged.1 <= 100.0, "<= 100 ms")),
-            ),
-            (
-                "(i) ingress: peak memory",
-                format!("{:.1} MiB", self.besieged_usage.peak_mib),
-                String::new(),
-                None,
-            ),
-            (
-                "(j) embedded with traces: CPU time an event",
-                format!("{:.0} us", self.traced_usage.cpu),
-                format!("{:.2} x (h)", self.traced_usage.cpu / self.embedded_usage.cpu),
-                None,
-            ),
-            (
-                "(j) the same: events end to end",
-                format!("{:.0}/s", self.traced),
-                format!("{:.2} x (e)", self.traced / self.embedded),
-                None,
-            ),
-            (
-                "(j) spans an event that reached the collector",
-                format!("{:.1}", self.spans_kept),
-                String::new(),
-                None,
-            ),
-            (
-                "(k) kept of a mailed event: Redis, memory",
-                format!("{:.0} B", self.redis_kept),
-                String::new(),
-                None,
-            ),
-            (
-                "(k) kept of a mailed event: embedded, disk",
-                format!("{:.0} B", self.embedded_kept),
-                String::new(),
-                None,
-            ),
-        ];
         let mut out = std::io::stdout();
         writeln!(out, "{:<52} {:>12} {:>12}  goal", "figure", "measured", "ratio")
             .expect("printed");
-        for (what, measured, ratio, goal) in rows {
-            let goal = goal.map_or_else(String::new, |(reached, goal)| {
-                format!("{goal}: {}", if reached { "reached" } else { "NOT REACHED" })
-            });
+        for Row { what, measured, ratio, goal } in
+            [self.throughput(), self.latency(), self.cost(), self.traces()].concat()
+        {
             writeln!(out, "{what:<52} {measured:>12} {ratio:>12}  {goal}").expect("printed");
         }
+    }
+
+    fn throughput(&self) -> Vec<Row> {
+        let (ingress, worker) = (self.ingress / self.broker, self.worker / self.relay);
+        vec![
+            row("(a) broker's own limit: confirmed publishes", rate(self.broker)),
+            row("(a) the same with 64 in flight", rate(self.broker_at_64))
+                .ratio(self.broker_at_64 / self.broker, "x (a)"),
+            row("(b) ingress: deliveries accepted, 64 connections", rate(self.ingress))
+                .ratio(ingress, "x (a)")
+                .goal(ingress >= 0.6, ">= 0.6 x (a)"),
+            row("(b) next to 64 bare publishes in flight", String::new())
+                .ratio(self.ingress / self.broker_at_64, ""),
+            row("(c) relay's own limit: mails, 32 connections", rate(self.relay)),
+            row("(d) worker: mails through RabbitMQ and Redis", rate(self.worker))
+                .ratio(worker, "x (c)")
+                .goal(worker >= 0.4 && self.worker >= 1200.0, ">= 0.4 x (c), >= 1200/s"),
+            row("(e) embedded: deliveries accepted while mailing", rate(self.embedded_ingress)),
+            row("(e) embedded: events end to end, each fsynced", rate(self.embedded))
+                .goal(self.embedded >= 1500.0, ">= 1500/s"),
+        ]
+    }
+
+    fn latency(&self) -> Vec<Row> {
+        let (median, highest) = self.latency;
+        let (slow_median, slow_highest) = self.besieged;
+        vec![
+            row("(f) webhook to relay's 250 at 100/s, median", millis(median))
+                .goal(median <= 10.0, "<= 10 ms"),
+            row("(f) the same, 99th percentile", millis(highest)).goal(highest <= 40.0, "<= 40 ms"),
+            row("(i) answer with 2,000 slow senders, median", millis(slow_median)),
+            row("(i) the same, 99th percentile", millis(slow_highest))
+                .goal(slow_highest <= 100.0, "<= 100 ms"),
+            row("(i) ingress: peak memory", memory(&self.besieged_usage)),
+        ]
+    }
+
+    fn cost(&self) -> Vec<Row> {
+        vec![
+            row("(g) ingress: peak memory", memory(&self.ingress_usage))
+                .goal(self.ingress_usage.peak_mib <= 20.0, "<= 20 MiB"),
+            row("(g) worker: peak memory", memory(&self.worker_usage))
+                .goal(self.worker_usage.peak_mib <= 30.0, "<= 30 MiB"),
+            row("(g) embedded, both roles: peak memory", memory(&self.embedded_usage)),
+            row("(h) ingress: CPU time per event", micros(self.ingress_usage.cpu)),
+            row("(h)   meanwhile RabbitMQ", micros(self.ingress_around.engines)),
+            row("(h)   meanwhile the load itself", micros(self.ingress_around.around)),
+            row("(h) worker: CPU time per event", micros(self.worker_usage.cpu)),
+            row("(h)   meanwhile RabbitMQ and Redis", micros(self.worker_around.engines)),
+            row("(h)   meanwhile stand-in and sink", micros(self.worker_around.around)),
+            row("(h) embedded, both roles: CPU time per event", micros(self.embedded_usage.cpu)),
+            row("(k) kept of a mailed event: Redis, memory", format!("{:.0} B", self.redis_kept)),
+            row("(k) the same: embedded, disk", format!("{:.0} B", self.embedded_kept)),
+        ]
+    }
+
+    fn traces(&self) -> Vec<Row> {
+        let (cpu, pace) =
+            (self.traced_usage.cpu / self.embedded_usage.cpu, self.traced / self.embedded);
+        vec![
+            row("(j) embedded with traces: CPU time per event", micros(self.traced_usage.cpu))
+                .ratio(cpu, "x (h)"),
+            row("(j) the same: events end to end", rate(self.traced)).ratio(pace, "x (e)"),
+            row("(j) spans per event at the collector", format!("{:.1}", self.spans_kept)),
+        ]
     }
 }
