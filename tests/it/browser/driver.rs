@@ -8,7 +8,9 @@ use std::{
     sync::Mutex,
 };
 
-use fantoccini::{Client, ClientBuilder, Locator, wd::WebDriverCompatibleCommand};
+use fantoccini::{
+    Client, ClientBuilder, Locator, elements::Element, wd::WebDriverCompatibleCommand,
+};
 use hyper_util::client::legacy::connect::HttpConnector;
 use nix::{
     sys::signal::{Signal, killpg},
@@ -153,6 +155,18 @@ impl Browser {
     pub async fn assert_fits(&self) {
         let fits = self.script("return document.documentElement.scrollWidth <= document.documentElement.clientWidth").await;
         assert_eq!(fits, json!(true), "the page is wider than its window");
+    }
+
+    /// Clicks the first element that matches.
+    pub async fn click(&self, css: &str) {
+        let found = self.client.find(Locator::Css(css)).await;
+        found.unwrap_or_else(|error| panic!("{css}: {error}")).click().await.expect("clicked");
+    }
+
+    /// Waits until an element matches.
+    pub async fn appears(&self, css: &str) -> Element {
+        let found = self.client.wait().for_element(Locator::Css(css)).await;
+        found.unwrap_or_else(|error| panic!("{css}: {error}"))
     }
 
     /// Keeps what is seen, for whoever wonders why a test failed; and with `AUTHPOST_PICTURES=docs`

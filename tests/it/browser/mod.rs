@@ -35,12 +35,7 @@ fn login_page(app: &App) -> String {
 /// From "Log in" to the page that wants the code.
 async fn ask_for_a_code(browser: &Browser, login: &str, picture: &str) {
     browser.client.goto(login).await.expect("the page");
-    let button = browser
-        .client
-        .wait()
-        .for_element(Locator::Css("#log-in:not([hidden])"))
-        .await
-        .expect("a button");
+    let button = browser.appears("#log-in:not([hidden])").await;
     assert_eq!(button.text().await.expect("text"), "Log in");
     browser.assert_fits().await;
     browser.type_keys(&char::from(Key::Tab).to_string()).await;
@@ -94,12 +89,7 @@ async fn somebody_signs_in_and_out() {
     assert_eq!(browser.script(session).await, json!(200));
     browser.type_keys(&char::from(Key::Tab).to_string()).await;
     browser.type_keys(&char::from(Key::Enter).to_string()).await;
-    browser
-        .client
-        .wait()
-        .for_element(Locator::Css("#log-in:not([hidden])"))
-        .await
-        .expect("the first page again");
+    browser.appears("#log-in:not([hidden])").await;
     assert_eq!(browser.script(session).await, json!(401));
     browser.close().await;
     app.finish().await;
@@ -118,12 +108,7 @@ async fn a_deactivated_member_is_told_so() {
     let button = browser.client.find(Locator::Css("#actions button")).await.expect("a way on");
     assert_eq!(button.text().await.expect("text"), "Use another address");
     button.click().await.expect("clicked");
-    browser
-        .client
-        .wait()
-        .for_element(Locator::Css("#log-in:not([hidden])"))
-        .await
-        .expect("the first page again");
+    browser.appears("#log-in:not([hidden])").await;
     browser.close().await;
     app.finish().await;
 }
@@ -139,14 +124,7 @@ async fn who_takes_too_long_may_begin_again() {
     app.advance(550);
     browser.client.back().await.expect("the page before");
     browser.heading("Sign in").await;
-    browser
-        .client
-        .find(Locator::Css("#email"))
-        .await
-        .expect("a field")
-        .click()
-        .await
-        .expect("clicked");
+    browser.click("#email").await;
     browser.script("document.getElementById('email').value = ''").await;
     browser.type_keys(&format!("{ALICE}{}", char::from(Key::Enter))).await;
     browser.heading("Enter your code").await;
@@ -154,20 +132,8 @@ async fn who_takes_too_long_may_begin_again() {
     type_the_code(&browser, &app, 2).await;
     assert_told_well(&browser, "That took too long").await;
     browser.keep_picture("expired-3").await;
-    browser
-        .client
-        .find(Locator::Css("#actions button"))
-        .await
-        .expect("a way on")
-        .click()
-        .await
-        .expect("clicked");
-    browser
-        .client
-        .wait()
-        .for_element(Locator::Css("#log-in:not([hidden])"))
-        .await
-        .expect("the first page again");
+    browser.click("#actions button").await;
+    browser.appears("#log-in:not([hidden])").await;
     browser.close().await;
     app.finish().await;
 }
@@ -179,12 +145,7 @@ async fn the_demo_shows_the_whole_way() {
     let demo = Demo::start(folder.path());
     let browser = Browser::open(Window { width: 1000, height: 960, dark: false }).await;
     browser.client.goto(&demo.page).await.expect("the page");
-    let link = browser
-        .client
-        .wait()
-        .for_element(Locator::Css("#walk[href^=http]"))
-        .await
-        .expect("a link to the login page");
+    let link = browser.appears("#walk[href^=http]").await;
     let login = link.attr("href").await.expect("asked").expect("an address");
     ask_for_a_code(&browser, &login, "demo").await;
     let code = code_in_the_inbox(&browser, &demo.page).await;
@@ -202,7 +163,7 @@ async fn code_in_the_inbox(browser: &Browser, page: &str) -> String {
     let second = browser.client.new_window(true).await.expect("a tab").handle;
     browser.client.switch_to_window(second).await.expect("the other tab");
     browser.client.goto(page).await.expect("the page");
-    browser.client.wait().for_element(Locator::Css("#mail:not([hidden])")).await.expect("a mail");
+    browser.appears("#mail:not([hidden])").await;
     let mail = browser.script("return document.getElementById('text').textContent").await;
     let code = mail
         .as_str()
@@ -210,20 +171,8 @@ async fn code_in_the_inbox(browser: &Browser, page: &str) -> String {
         .lines()
         .map(str::trim)
         .find(|line| line.len() == 6 && line.bytes().all(|byte| byte.is_ascii_digit()));
-    browser
-        .client
-        .find(Locator::Css("#ask button"))
-        .await
-        .expect("a button")
-        .click()
-        .await
-        .expect("clicked");
-    browser
-        .client
-        .wait()
-        .for_element(Locator::Css("#journey:not([hidden])"))
-        .await
-        .expect("what happened");
+    browser.click("#ask button").await;
+    browser.appears("#journey:not([hidden])").await;
     browser.keep_picture("demo").await;
     browser.client.switch_to_window(first).await.expect("the first tab");
     code.expect("a code").to_owned()
