@@ -19,7 +19,7 @@ async fn posted_many_times_at_once(app: App) {
     }
     app.mails(1).await;
     app.outcome("sent", "none", 1).await;
-    // A copy that met another one at work rests first. Only when all have been looked at is time
+    // A copy that meets another one being processed waits first. Time moves on only after all have
     // let go on.
     let looked_at = async || {
         let exposition = app.exposition();

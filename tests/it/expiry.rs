@@ -14,7 +14,7 @@ use crate::{
 on_both_engines!(dead_on_arrival, dies_while_it_is_fetched, would_die_before_the_next_attempt,);
 
 async fn dead_on_arrival(app: App) {
-    // The first answer of WorkOS tells that our clock can be trusted; before it, nothing is given
+    // The first answer of WorkOS shows that our clock is right; before it, no event is given
     // up unasked.
     app.ask("bob@example.com").await;
     app.outcome("sent", "none", 1).await;
@@ -32,7 +32,7 @@ async fn dead_on_arrival(app: App) {
 
 async fn dies_while_it_is_fetched(app: App) {
     let made = app.workos.make_code("alice@example.com");
-    // WorkOS's own word on the end counts, not the event's.
+    // The expiry in WorkOS's answer counts, not the one in the event.
     app.workos.change_end(&made.id, Some(app.now()));
     assert_eq!(app.post(&made).await.status, 200);
     app.outcome("expired", "none", 1).await;

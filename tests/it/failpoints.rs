@@ -35,11 +35,11 @@ const POINTS: [Point; 7] = [
 
 type Env = Vec<(&'static str, String)>;
 
-/// What death at a point may cost.
+/// What a crash at a point may cost.
 struct Cost {
     /// Mails sent beyond the first of each event.
     extra: u64,
-    /// TokenClaims that find that a mail may be out.
+    /// Claims that find that a mail may have been sent.
     doubtful: u64,
 }
 
@@ -50,7 +50,7 @@ fn cost(point: Point) -> Cost {
         | Point::AfterFetch
         | Point::AfterRecord
         | Point::AfterCopy => Cost { extra: 0, doubtful: 0 },
-        // Nothing was said to the relay, and nobody who comes later can know that.
+        // The relay was not contacted, but the next owner of the claim cannot know that.
         Point::BeforeMail => Cost { extra: 0, doubtful: 1 },
         Point::AfterRelay => Cost { extra: 1, doubtful: 1 },
     }

@@ -29,8 +29,8 @@ async fn more_mails(app: &App, count: u64) {
     in_time("more mails", app.inbox.reached(now + count)).await;
 }
 
-/// One network after the other: waits until `felt`, heals, and waits until mails go out again and
-/// everything is well.
+/// Injects one network fault after the other: waits until `felt`, ends it, and waits until the app
+/// is ready and mails are sent again.
 async fn endure(app: &App, network: &FaultProxy, states: &[Network], felt: impl AsyncFn(Network)) {
     for state in states {
         network.set(*state);
@@ -61,7 +61,7 @@ async fn more_failed_claims(app: &App) {
     eventually("a claim fails", async || (failed() > before).then_some(())).await;
 }
 
-/// Lets the app's clock go on with the world's until everybody has a mail.
+/// Advances the app's clock until everybody has a mail.
 async fn finish(app: App, asked: Asked) {
     eventually("everybody has a mail", async || {
         app.advance(1);
@@ -77,7 +77,7 @@ async fn the_way_to_the_broker() {
     let app = Setup::distributed().faulty().start().await;
     let load = app.load(RATE);
     endure(&app, app.networks().broker(), &SLOW, async |_| more_mails(&app, 20).await).await;
-    // Silence shows first as a confirm that does not come.
+    // A stalled network shows first as a missing confirm.
     endure(&app, app.networks().broker(), &BROKEN, async |_| more_refusals(&load).await).await;
     finish(app, load.end().await).await;
 }
@@ -147,7 +147,7 @@ async fn the_way_to_workos() {
     finish(app, load.end().await).await;
 }
 
-/// A relay that is away for eight minutes of every code's ten.
+/// A relay that is unavailable for eight of the ten minutes of every code.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_relay_is_away_for_minutes() {
     let app = Setup::embedded().faulty().start().await;
@@ -165,7 +165,7 @@ async fn the_relay_is_away_for_minutes() {
     finish(app, asked).await;
 }
 
-/// All of the relay's refusals at once, among honest answers.
+/// All refusals of a relay, at random, among good replies.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_defers_at_random_places() {
     let app = Setup::embedded().start().await;

@@ -57,7 +57,7 @@ async fn two_thousand_slow_senders_keep_nobody_out() {
         },
         25,
     );
-    // Longer than it takes until the first slow ones are cut off and come back.
+    // Longer than it takes until the first slow clients are disconnected and reconnect.
     let begun = Instant::now();
     eventually("honest deliveries for 15 s", async || {
         (begun.elapsed() > Duration::from_secs(15)).then_some(())
@@ -89,8 +89,8 @@ async fn two_thousand_slow_senders_keep_nobody_out() {
     program.stop().await;
 }
 
-/// Fewer descriptors than strangers: the worker has its share, and the ingress goes on when they
-/// are cut off.
+/// More connections than descriptors: the worker has its share, and the ingress continues after
+/// they are closed.
 #[tokio::test(flavor = "multi_thread")]
 async fn when_descriptors_run_out_the_worker_has_its_own() {
     let world = World::new().await;
@@ -237,8 +237,7 @@ async fn a_captured_delivery_that_is_sent_again() {
     app.finish().await;
 }
 
-/// Large bodies of strangers, held open: the places for large bodies are few, and small ones need
-/// none.
+/// Large bodies that are held open: few are read at a time, and small ones are not affected.
 #[tokio::test(flavor = "multi_thread")]
 async fn large_bodies_have_few_places() {
     let app = App::embedded().await;

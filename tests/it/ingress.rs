@@ -12,7 +12,7 @@ use crate::harness::{
     raw_http::{self, status},
 };
 
-/// A request as bytes. `length` other than the body's own makes it a lie.
+/// A request as bytes. `length` may differ from that of the body.
 fn request(path: &str, headers: &[(&str, &str)], body: &str, length: usize) -> Vec<u8> {
     let mut head = format!(
         "POST {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {length}\r\n"
@@ -204,7 +204,7 @@ async fn a_full_queue_is_a_503_that_says_when_to_come_back() {
     eventually("the relay holds the worker", async || (app.inbox.open_orders() == 0).then_some(()))
         .await;
     app.inbox.hang_up().await;
-    // Room comes with the first mail; WorkOS would have tried again by then.
+    // The first mail makes room; WorkOS would have retried by then.
     eventually("the ingress takes it", async || {
         (app.post(&made[3]).await.status == 200).then_some(())
     })

@@ -1,8 +1,8 @@
 //! Everything together, over real sockets: the roles as the composition root builds them, the
 //! sandbox's WorkOS stand-in and inbox, and, where a test says so, a private RabbitMQ and Redis.
 //!
-//! Tests wait on events or look until something is so; none sleeps, none is retried. Whoever leaves
-//! a message, a task or a process behind fails.
+//! Tests wait for events or poll a condition; none sleeps, none is retried. A test that leaves a
+//! message, a task or a process behind fails.
 
 mod broker_outages;
 mod browser;
@@ -40,8 +40,8 @@ mod tidy;
 mod traces;
 mod why;
 
-/// Runs each named `async fn(App)` on both engines, set up as said first if anything is. RabbitMQ
-/// and Redis are there only under `./scripts/test`.
+/// Runs each named `async fn(App)` on both engines, with the given setup if there is one. RabbitMQ
+/// and Redis are available only under `./scripts/test`.
 macro_rules! on_both_engines {
     ($($name:ident,)*) => { crate::on_both_engines! { |setup| setup; $($name,)* } };
     (|$setup:ident| $made:expr; $($name:ident,)*) => {

@@ -48,7 +48,7 @@ async fn the_broker_and_redis_die_and_come_back() {
     app.mails(3).await;
     app.is_ready().await;
 
-    // A frozen Redis accepts connections and answers nothing: the case a closed port does not show.
+    // A frozen Redis accepts connections and does not answer, unlike a closed port.
     services.carry_out("freeze redis").await;
     app.ask("frozen@example.com").await;
     app.not_ready("dedupe").await;
@@ -61,7 +61,7 @@ async fn the_broker_and_redis_die_and_come_back() {
     let made = app.workos.make_code("blocked@example.com");
     let refused = app.post(&made).await;
     assert_eq!((refused.status, refused.retry_after.as_deref()), (503, Some("5")));
-    app.not_ready("the broker has stopped taking messages").await;
+    app.not_ready("the broker blocks publishing").await;
     assert_eq!(app.exposition().count("authpost_engine_blocked"), 1);
     services.carry_out("unblock rabbitmq").await;
     app.is_ready().await;
@@ -72,7 +72,7 @@ async fn the_broker_and_redis_die_and_come_back() {
     app.mails(5).await;
 
     assert_eq!(app.exposition().webhooks("accepted"), 5);
-    // What was refused while the broker was blocked was read afterwards: a second copy of one
+    // The broker read the refused message after it was unblocked: a second copy of one
     // event.
     app.finish_with(6).await;
 }
@@ -153,7 +153,7 @@ async fn a_dead_letter_whose_queue_is_gone_is_kept_and_not_worked_on_again() {
     app.workos.change_end(&made.id, None);
     assert_eq!(app.post(&made).await.status, 200);
     app.outcome("dead", "not_found", 1).await;
-    // `finish` waits until it is where dead letters are, and checks that it was counted one time.
+    // `finish` waits until it is among the dead letters, and checks that it was counted one time.
     connection.close(200, "bye".into()).await.expect("closed");
     assert_eq!(app.workos.reads().len(), 1);
     app.finish().await;

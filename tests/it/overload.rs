@@ -27,12 +27,12 @@ const CAPACITY: u32 = 20;
 /// Codes asked for in a second.
 const RUSH: u32 = 10 * CAPACITY;
 const MINUTE: Duration = Duration::from_secs(60);
-/// How long a code lives here: long enough to become late, short enough to see it die.
+/// Lifetime of a code in this test: long enough to become late, short enough to expire.
 const LIFE: SignedDuration = SignedDuration::from_secs(30);
 /// How many may wait, fresh or late: less than the rush brings.
 const LONGEST: u32 = RUSH * 15;
 
-/// One minute of rush; returns what was asked for and how it was answered.
+/// One minute of overload; returns the codes and how their webhooks were answered.
 async fn rush(world: &World, program: &Program) -> Vec<(MagicAuth, Posted)> {
     let mut pace = interval(Duration::from_secs(1) / RUSH);
     let mut asking = JoinSet::new();
@@ -55,7 +55,7 @@ async fn rush(world: &World, program: &Program) -> Vec<(MagicAuth, Posted)> {
     asking.join_all().await
 }
 
-/// The middle of how old codes were when the relay got them, of those it got after `since`.
+/// The median age of codes when the relay received them, of those received after `since`.
 fn usual_age(
     world: &World,
     by_email: &HashMap<&str, &MagicAuth>,
@@ -101,7 +101,7 @@ async fn survives_a_rush(world: World, env: Vec<(&'static str, String)>) {
     assert_eq!((sent + expired, exposition.outcomes("dead")), (count, 0));
     assert_eq!(sent, world.inbox.count());
     for mail in world.inbox.mails() {
-        // A transaction that was begun in time may end a moment later.
+        // A transaction that started in time may end a moment later.
         let end = by_email[mail.to.as_str()].expires_at + SignedDuration::from_secs(1);
         assert!(mail.at <= end, "a expired code was mailed to {}", mail.to);
     }

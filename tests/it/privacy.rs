@@ -30,11 +30,11 @@ use crate::{
     relay::authority,
 };
 
-/// Everything that could be turned up, by name and by module.
+/// The most verbose log levels, by crate and by module.
 pub const LOUD: &str = "trace,hyper=trace,hyper::proto::h1=trace,hyper_util::client=trace,lapin=trace,lapin::channel=trace,\
                     amq_protocol=trace,redis=trace,redis::aio=trace,rustls=trace,rustls::client::hs=trace,lettre=trace,tokio=trace";
 
-/// What the relay wants to hear.
+/// The password that the relay requires.
 const PASSWORD: &str = "relay-pa55word";
 
 /// A relay with TLS and a password, and what a program needs for it.
@@ -53,7 +53,7 @@ async fn behind_tls(world: &mut World) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Takes events through every outcome; returns all that nobody may find.
+/// Takes events through every outcome; returns the text that must not be found anywhere.
 async fn every_outcome(
     world: &World,
     program: &Program,
@@ -94,7 +94,7 @@ async fn every_outcome(
     (sent, secrets(codes))
 }
 
-/// Text that must not be written down anywhere.
+/// Text that must not be found in logs, metrics or stores.
 fn secrets(codes: [String; 6]) -> Vec<String> {
     let plain = format!("\0relay-user\0{PASSWORD}");
     let words = [
@@ -243,7 +243,7 @@ async fn everything_in_redis(prefix: &str) -> String {
     text
 }
 
-/// Every line is JSON, and the one that ends an event says all that is asked about it.
+/// Every line is JSON, and the line about an outcome has all fields.
 fn check_form(log: &str, event_id: &str) {
     let lines: Vec<serde_json::Value> = log
         .lines()

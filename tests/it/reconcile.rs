@@ -17,7 +17,7 @@ type Env = Vec<(&'static str, String)>;
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
-/// One look from outside, and what it says.
+/// Runs `authpost reconcile`, and returns its output.
 async fn look(env: &Env) -> String {
     let known = [&ENGINE[..], &["WORKOS_API_KEY", "WORKOS_API_URL"]].concat();
     let Said { code, out, err } = beside(&["reconcile"], &only(env, &known)).await;
@@ -25,16 +25,16 @@ async fn look(env: &Env) -> String {
     out
 }
 
-/// From outside, beside a running service.
+/// The command, beside a running service.
 async fn a_look(world: &World, env: &Env) {
     let program = Program::start("serve", env, &world.log()).await;
     let brought = world.ask(&program, "alice@example.com").await;
     in_time("the mail", world.inbox.reached(1)).await;
-    // What was made a moment ago may still be brought.
+    // The webhook of a new code may still arrive.
     let young = world.workos.make_code("young@example.com");
     assert!(look(env).await.starts_with("0 queued, "));
     assert!(world.post(&program, &young).await);
-    // More than a page of missed ones, and one whose code is about to die.
+    // More than a page of missed events, and one whose code is about to expire.
     let missed: Vec<_> = (0..120)
         .map(|n| world.workos.make_old_code(&format!("m{n}@example.com"), MINUTE))
         .collect();
@@ -54,7 +54,7 @@ async fn a_look(world: &World, env: &Env) {
     program.stop().await;
 }
 
-/// Two replicas that do it by themselves: one of them has the turn, and nobody gets two mails.
+/// Two replicas with AUTHPOST_RECONCILE=on: they take turns, and nobody gets two mails.
 async fn by_themselves(world: &World, env: &Env, role: &str, replicas: usize) {
     let missed = world.workos.make_old_code("bob@example.com", MINUTE);
     let mut env = env.clone();

@@ -111,8 +111,8 @@ async fn starttls_is_required_and_used() {
     assert_eq!(does_not.count(), 0, "no mail goes over an open connection");
 }
 
-/// What a man in the middle adds to the relay's "go ahead" would otherwise be read as its first
-/// answers under TLS.
+/// Bytes that an attacker adds to the reply to STARTTLS must not be read as the first replies under
+/// TLS.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_said_ahead_of_tls_is_not_believed() {
     let (ca, acceptor) = authority();
@@ -215,7 +215,7 @@ async fn a_transaction_that_is_cut_off_does_not_spoil_the_next_one() {
         _ = relay.send(&letter) => panic!("the relay stalls"),
         () = async { crate::harness::eventually("the relay stalls", async || (inbox.open_orders() == 0).then_some(())).await } => {}
     }
-    // The connection went back half used; it must not be used again.
+    // The connection was returned in the middle of a transaction; it must not be reused.
     send(&mailer).await.expect("sent");
     assert_eq!((inbox.count(), inbox.connections()), (2, 2));
 }

@@ -16,8 +16,8 @@ fn answer(status: u16) -> Override {
     Override::Answer(status, Vec::new(), "<html>an error page</html>".to_owned())
 }
 
-/// Lets a first attempt fail for `reason` and the second one through. The embedded engine's rest is
-/// passed by the clock.
+/// Waits until the first attempt has failed for `reason` and the second one has ended. The clock
+/// skips the delay of the embedded engine.
 async fn second_attempt(app: &App, reason: &str, seconds: i64) {
     app.ask("alice@example.com").await;
     app.outcome("retry", reason, 1).await;
@@ -121,7 +121,7 @@ async fn a_429_is_honoured_by_all_tasks() {
     assert_eq!(app.workos.reads().len(), 1, "the second event did not disturb WorkOS");
     let stages = app.exposition().count("authpost_retries_total{stage=\"30s\"}");
     assert_eq!(stages, 2, "both rest for at least what WorkOS asked for");
-    // What is left of the 20 s on the wall is not waited for here: both codes die first.
+    // The rest of the 20 s of real time is not waited for: both codes expire first.
     app.advance(600);
     app.outcome("expired", "none", 2).await;
     app.finish().await;
@@ -152,7 +152,7 @@ async fn a_refused_api_key_pauses_everything_costs_no_attempt_and_heals() {
     let (status, body) = crate::harness::raw_http::get(app.admin, "/readyz").await;
     assert!(status == 503 && body.contains("credentials"), "{body}");
     assert_eq!(app.exposition().count("authpost_paused"), 1);
-    // The pause is two seconds on the wall, at most; the retry's rest passes with the clock.
+    // The pause is at most two seconds of real time; the clock skips the delay of the retry.
     app.advance(3);
     in_time("the mail", app.inbox.reached(1)).await;
     app.outcome("sent", "none", 1).await;

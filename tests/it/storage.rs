@@ -15,8 +15,8 @@ use crate::{
     },
 };
 
-/// While `full`, the ingress says 503 and loses nothing; when there is room again it accepts, by
-/// itself.
+/// While the disk is `full`, the ingress answers 503 and loses nothing; it accepts events again
+/// once there is space.
 async fn refuses_while_full_and_recovers(
     world: &World,
     program: Program,
@@ -26,7 +26,7 @@ async fn refuses_while_full_and_recovers(
     world.ask(&program, "before@example.com").await;
     fill(&program);
     let mut made = Vec::new();
-    // What room is left in the file's pages may take a few more.
+    // Free space in existing pages may take a few more events.
     while made.len() < 2000 {
         let code = world.workos.make_code(&format!("p{}@example.com", made.len()));
         let accepted = world.post(&program, &code).await;
@@ -54,13 +54,13 @@ async fn refuses_while_full_and_recovers(
     assert!(!log.contains("panicked") && log.contains("disk"), "{log}");
 }
 
-/// Where the launched process sees a path that only it has.
+/// The path under which the started process sees its own mount.
 fn inside(program: &Program, path: &Path) -> PathBuf {
     Path::new(&format!("/proc/{}/root", program.pid()))
         .join(path.strip_prefix("/").expect("absolute"))
 }
 
-/// A file system of 4 MiB of its own, filled up by somebody else.
+/// A separate file system of 4 MiB, filled by another file.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_file_system() {
     let world = World::new().await;
@@ -80,7 +80,7 @@ async fn a_full_file_system() {
     let fill = |program: &Program| {
         let file = std::fs::File::create(inside(program, &filler)).expect("made");
         let mut at = 0;
-        // Down to the last page.
+        // Fill it to the last page.
         for piece in [64 * 1024, 4096] {
             while let Ok(written @ 1..) = file.write_at(&vec![1; piece], at) {
                 at += u64::try_from(written).expect("small");
@@ -113,8 +113,7 @@ async fn a_limit_on_the_file_s_size() {
     .await;
 }
 
-/// Starts on whatever is in the folder; must end by itself with 1 and say what is wrong with which
-/// file.
+/// Starts on the directory as it is; must end with exit code 1 and name the problem and the file.
 fn refuses_to_start(world: &World) -> String {
     let env = world.env();
     let mut env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -126,7 +125,7 @@ fn refuses_to_start(world: &World) -> String {
     said
 }
 
-/// A world with a database that has seen use.
+/// A world with a database that a service has used.
 async fn used() -> (World, PathBuf) {
     let world = World::new().await;
     let program = Program::start("serve", &world.env(), &world.log()).await;

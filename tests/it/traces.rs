@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// Where the sender's own trace had come to.
+/// The trace context that the sender passes on.
 const SENDERS: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331";
 
 /// Posts an event as a sender that traces: `flags` say whether it keeps its trace.
@@ -198,7 +198,7 @@ async fn strangers_make_no_spans_and_a_trace_that_is_not_kept_stays_unseen() {
     );
     post_traced(&world, &program, "unseen@example.com", "00").await;
     in_time("the unseen one is mailed", world.inbox.reached(1)).await;
-    // One that is begun here, and kept.
+    // A trace that starts here, and is kept.
     world.ask(&program, "alice@example.com").await;
     in_time("mailed", world.inbox.reached(2)).await;
     // Stopping sends what is left.

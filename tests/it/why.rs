@@ -19,7 +19,7 @@ use crate::{
 
 type Env = Vec<(&'static str, String)>;
 
-/// What it says, and whether anything is known.
+/// The output of the command, and whether the event is known.
 async fn why(env: &Env, args: &[&str]) -> (bool, String) {
     let known = [&ENGINE[..], &["WORKOS_API_KEY", "WORKOS_API_URL"]].concat();
     let Said { code, out, err } = beside(&[&["why"], args].concat(), &only(env, &known)).await;
@@ -45,7 +45,7 @@ async fn the_life_of_an_event(world: &World, env: &Env) {
     let (known, said) = why(env, &[&sent.event_id]).await;
     assert!(known && said.contains("sent; the relay accepted it as"), "{said}");
     is_found_by_each_name(env, &refused).await;
-    // What is sent has only its event's id on record here; WorkOS knows the rest.
+    // Of a mailed event only the event id is on record; WorkOS knows the rest.
     assert!(!why(env, &[&sent.id]).await.0);
     let (known, said) = why(env, &["--workos", "--user", &sent.user_id]).await;
     assert!(

@@ -103,8 +103,8 @@ fn lines(format: LogFormat, levels: &str) -> Result<Layer, TelemetryError> {
     })
 }
 
-/// The operator's filter: a level, and levels for targets, as in `info,worker=debug`. Errors only if
-/// it is empty.
+/// The operator's filter: a level, and levels for targets, as in `info,worker=debug`. Errors only
+/// if it is empty.
 fn wanted(levels: &str) -> Result<Targets, ParseError> {
     if levels.trim().is_empty() {
         return Ok(Targets::new().with_default(LevelFilter::ERROR));

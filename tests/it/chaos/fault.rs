@@ -1,20 +1,20 @@
-//! What can go wrong.
+//! The faults that the chaos test draws from.
 
 use std::{fmt, time::Duration};
 
 use fastrand::Rng;
 use sandbox::{inbox::Step, proxy::Network};
 
-/// One thing that goes wrong for a while.
+/// A fault that lasts for a while.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// A command of `scripts/services`, and the one that undoes it.
     Service(&'static str, &'static str),
-    /// Redis takes no writes: a failover that went to the wrong server.
+    /// Redis refuses writes: a failover to the wrong server.
     Replica,
     /// The network on one of the ways.
     Network(Way, Network),
-    /// A worker or front, killed or asked to stop, and started again.
+    /// A worker or ingress, killed or asked to stop, and started again.
     Process(Role, Death),
     /// The relay answers this at that step, to the next few.
     Relay(Step, &'static str),
@@ -68,7 +68,7 @@ impl Fault {
             _ => misanswer(chance),
         };
         let lasting = match &fault {
-            // An alarm takes a while to be noticed by whoever could mend it.
+            // In practice it takes a while until somebody notices an alarm.
             Self::Service("block rabbitmq", _) => chance.u64(5_000..30_000),
             _ => chance.u64(500..6_000),
         };

@@ -1,4 +1,4 @@
-//! The account at the end: what became of everybody who was told 200.
+//! The final accounting: what became of every event that was answered 200.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,7 +25,7 @@ pub struct Ledger {
     lost: Vec<String>,
     waiting: u32,
     duplicates: usize,
-    /// Mails beyond the first, and how many of those events nobody had called doubtful.
+    /// Mails beyond the first, and how many of those events were not counted as doubtful.
     extra: u64,
     unexplained: Vec<String>,
     dead_letters: usize,

@@ -1,4 +1,4 @@
-//! Faults drawn from one seed, for as many minutes as one likes: two ingresses, two workers, a
+//! Random faults from one seed, for any number of minutes: two ingresses, two workers, a
 //! broker and a Redis of their own, faulty networks in between, and people who ask for codes all
 //! the time. In the end everybody is accounted for.
 //!

@@ -46,7 +46,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Everything is there and well.
+    /// Starts everything, and waits until it is ready.
     pub async fn set() -> Self {
         let (world, services) =
             (World::new().await, Arc::new(Services::private(&["rabbitmq", "redis"])));

@@ -1,5 +1,4 @@
-//! One suite for each port with several adapters: whatever stands behind the port must behave
-//! alike.
+//! One contract suite for each port with several adapters, which must all behave alike.
 
 mod claims;
 mod nonces;

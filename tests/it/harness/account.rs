@@ -1,4 +1,4 @@
-//! Reading a process's metrics, and the sum that must always come out.
+//! Reads the metrics of a process, and checks the accounting equation.
 
 use std::collections::BTreeMap;
 

@@ -59,7 +59,7 @@ pub(super) struct Broker {
     pub(super) prefix: String,
 }
 
-/// Unlike every other, so that tests share a broker without meeting.
+/// A unique prefix, so that tests can share a broker.
 pub fn fresh_prefix() -> String {
     format!("test-{}", ulid(SystemClock.now())).to_lowercase()
 }
@@ -137,7 +137,7 @@ impl App {
         self.clock.now()
     }
 
-    /// Returns once `/readyz` is red and names this.
+    /// Returns once `/readyz` fails and names this dependency.
     pub async fn not_ready(&self, name: &str) {
         let what = format!("/readyz names {name}");
         eventually(&what, async || {
@@ -160,7 +160,7 @@ impl App {
                 }
             }
         };
-        // Who waits in vain wants to know for what.
+        // On failure, the message shows what is missing.
         assert!(
             tokio::time::timeout(super::PATIENCE, becoming).await.is_ok(),
             "never ready: {last}"

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{app::free_port, eventually};
 
-/// What it asks to be shown.
+/// The header that it requires.
 pub const TOKEN: &str = "Bearer c0llector-token";
 
 /// A running collector. Stops when dropped.
@@ -77,7 +77,7 @@ impl Collector {
         ]
     }
 
-    /// All that was sent, as bytes that somebody may read.
+    /// Everything that was sent, as bytes.
     pub fn everything(&self) -> String {
         self.batches
             .lock()

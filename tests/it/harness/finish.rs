@@ -12,8 +12,8 @@ impl App {
         })
         .await;
         let people = asked.made.len() as u64;
-        // The gauges are seconds old, and what was stored without being accepted may still be on
-        // its way: asked of the queue itself, on both sides of a look at what is in hand.
+        // The gauges are seconds old, and an event that was stored without being accepted may still
+        // be moving: inspect the queue itself, before and after reading the events in flight.
         let idle = async || {
             self.nothing_waits().await
                 && self.exposition().count("authpost_in_flight") == 0

@@ -67,7 +67,7 @@ impl Load {
         self.counts.refused.load(Ordering::Relaxed)
     }
 
-    /// Nobody asks any more; returns everybody's codes once all are accepted.
+    /// Stops the traffic; returns everybody's codes once all are accepted.
     pub async fn end(self) -> Asked {
         self.stop.cancel();
         let made = in_time("everything is accepted", self.task).await.expect("no panic");
