@@ -18,6 +18,7 @@ use crate::harness::{
     app::{free_port, fresh_prefix},
     certificates::Certificates,
     eventually,
+    program::lasting_listener,
     services::Services,
 };
 
@@ -36,7 +37,8 @@ impl TlsRedis {
             std::fs::write(&path, text).expect("written");
             path
         };
-        let port = free_port().await.local_addr().expect("bound").port();
+        // Not a port that the system would give to another test meanwhile.
+        let port = lasting_listener().await.local_addr().expect("bound").port();
         let server = Command::new("redis-server")
             .args(["--port", "0", "--tls-port", &port.to_string(), "--tls-auth-clients", "no"])
             .args(["--bind", "127.0.0.1", "--save", ""])
