@@ -32,7 +32,8 @@ pub fn connections(wanted: usize, tasks: usize) -> usize {
             limit,
             wanted,
             granted,
-            "the limit on open files allows fewer connections than AUTHPOST_MAX_CONNECTIONS; raise it (ulimit -n, LimitNOFILE=)"
+            "the limit on open files allows fewer connections than AUTHPOST_MAX_CONNECTIONS; \
+             raise it (ulimit -n, LimitNOFILE=)"
         );
     }
     granted

@@ -38,7 +38,8 @@ fn request(made: &MagicAuth) -> Vec<u8> {
     )
     .expect("a secret");
     format!(
-        "POST /v1/workos_webhook/ HTTP/1.1\r\nHost: bench\r\nWorkOS-Signature: {signature}\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST /v1/workos_webhook/ HTTP/1.1\r\nHost: bench\r\n\
+         WorkOS-Signature: {signature}\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )
     .into_bytes()

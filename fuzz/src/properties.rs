@@ -21,7 +21,10 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use runtime::tls;
 use secrecy::SecretString;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    runtime::{Builder, Runtime},
+};
 use worker::mail::{
     Mail,
     message::Sender,
@@ -225,7 +228,8 @@ fn holds_in_order(script: &[u8], wanted: &[&str]) -> bool {
 
 fn run<T>(conversation: impl Future<Output = T>) -> T {
     thread_local! {
-        static RUNTIME: tokio::runtime::Runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        static RUNTIME: Runtime =
+            Builder::new_current_thread().enable_time().build().expect("a runtime");
     }
     RUNTIME.with(|runtime| runtime.block_on(conversation))
 }

@@ -24,7 +24,8 @@ pub enum Page {
 }
 
 /// The pages run their own scripts and talk to their own origin; nothing else.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(crate) fn page_answer(page: Page) -> Answer {
     let (kind, text) = match page {

@@ -50,7 +50,8 @@ pub(super) fn sign(args: &SignArgs) -> ExitCode {
     };
     if args.curl {
         print(&format!(
-            "curl -i -X POST {} \\\n  -H 'Content-Type: application/json' \\\n  -H 'WorkOS-Signature: {header}' \\\n  --data-binary {}",
+            "curl -i -X POST {} \\\n  -H 'Content-Type: application/json' \\\n  \
+             -H 'WorkOS-Signature: {header}' \\\n  --data-binary {}",
             quoted(&args.url),
             quoted(&body)
         ));

@@ -216,8 +216,10 @@ impl Report {
         let event = self.event.as_ref();
         json!({
             "event_id": id, "verdict": self.verdict().0, "doubts": self.doubts(), "at_workos": self.at_workos,
-            "magic_auth_id": event.map(|event| event.object_id.as_str()), "user_id": event.and_then(|event| event.user_id.as_ref()).map(ToString::to_string),
-            "created_at": event.map(|event| event.created_at), "received_at": event.map(|event| event.received_at).filter(|_| self.arrived()),
+            "magic_auth_id": event.map(|event| event.object_id.as_str()),
+            "user_id": event.and_then(|event| event.user_id.as_ref()).map(ToString::to_string),
+            "created_at": event.map(|event| event.created_at),
+            "received_at": event.map(|event| event.received_at).filter(|_| self.arrived()),
             "expires_at": event.map(|event| event.expires_at),
         })
     }

@@ -126,7 +126,8 @@ fn sampler(reader: &mut Reader, text: &str, ratio: &str) -> Option<Sampler> {
     };
     let sampler =
         own.map(|own| if parent_based { Sampler::ParentBased(Box::new(own)) } else { own });
-    let rule = "must be always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off or parentbased_traceidratio";
+    let rule = "must be always_on, always_off, traceidratio, parentbased_always_on, \
+                parentbased_always_off or parentbased_traceidratio";
     reader.note("OTEL_TRACES_SAMPLER", sampler.ok_or(rule))
 }
 

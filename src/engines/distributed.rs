@@ -62,7 +62,8 @@ impl DistributedEngine {
                 vec![Finding::good(SUBJECT, fact), Finding::dead_letters(dead)]
             }
             Err(fault) => {
-                let advice = "the user needs the permissions configure, write and read on names that begin with AUTHPOST_QUEUE_PREFIX";
+                let advice = "the user needs the permissions configure, write and read on names \
+                              that begin with AUTHPOST_QUEUE_PREFIX";
                 vec![Finding::wrong(SUBJECT, fault.to_string(), advice)]
             }
         }
@@ -72,8 +73,8 @@ impl DistributedEngine {
         match self.redis.server_info().await {
             Ok(server) => judge(&server),
             Err(fault) => {
-                let advice = "check REDIS_URL: host, port, user, password, and that it is the master; in protected mode it \
-                              closes connections from other machines";
+                let advice = "check REDIS_URL: host, port, user, password, and that it is the \
+                              master; in protected mode it closes connections from other machines";
                 vec![Finding::wrong(REDIS, fault.detail, advice)]
             }
         }

@@ -29,7 +29,11 @@ use crate::{
 fn genuine(app: &App, extra: &str, body: &[u8]) -> Vec<u8> {
     let signature =
         sign(&SecretString::from(SECRET.to_owned()), app.now(), body).expect("a secret");
-    let mut request = format!("POST /v1/workos_webhook/ HTTP/1.1\r\nHost: t\r\nWorkOS-Signature: {signature}\r\n{extra}\r\n").into_bytes();
+    let mut request = format!(
+        "POST /v1/workos_webhook/ HTTP/1.1\r\nHost: t\r\nWorkOS-Signature: \
+                               {signature}\r\n{extra}\r\n"
+    )
+    .into_bytes();
     request.extend_from_slice(body);
     request
 }

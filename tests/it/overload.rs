@@ -106,7 +106,8 @@ async fn survives_a_rush(world: World, env: Vec<(&'static str, String)>) {
         assert!(mail.at <= end, "a expired code was mailed to {}", mail.to);
     }
     crate::harness::figure(&format!(
-        "{} asked, {count} accepted, {} sent away with 503, {sent} mailed, {expired} too late; usual age at the end of the rush {usual:#}; memory {before} -> {during} MiB",
+        "{} asked, {count} accepted, {} sent away with 503, {sent} mailed, {expired} too late; \
+         usual age at the end of the rush {usual:#}; memory {before} -> {during} MiB",
         answered.len(),
         answered.len() as u64 - count,
     ));

@@ -31,8 +31,10 @@ use crate::{
 };
 
 /// The most verbose log levels, by crate and by module.
-pub const LOUD: &str = "trace,hyper=trace,hyper::proto::h1=trace,hyper_util::client=trace,lapin=trace,lapin::channel=trace,\
-                    amq_protocol=trace,redis=trace,redis::aio=trace,rustls=trace,rustls::client::hs=trace,lettre=trace,tokio=trace";
+pub const LOUD: &str = "trace,hyper=trace,hyper::proto::h1=trace,hyper_util::client=trace,\
+                        lapin=trace,lapin::channel=trace,amq_protocol=trace,redis=trace,\
+                        redis::aio=trace,rustls=trace,rustls::client::hs=trace,lettre=trace,\
+                        tokio=trace";
 
 /// The password that the relay requires.
 const PASSWORD: &str = "relay-pa55word";
@@ -87,7 +89,9 @@ async fn every_outcome(
         world.workos.make_code_for("frank.secretly@example.com", SignedDuration::from_secs(-1));
     assert!(world.post(program, &late).await);
     ended("expired", 1).await;
-    let forged = b"POST /v1/workos_webhook/ HTTP/1.1\r\nHost: t\r\nConnection: close\r\nWorkOS-Signature: t=1, v1=00\r\nContent-Length: 23\r\n\r\n{\"email\":\"eve@evil.tld\"}";
+    let forged = b"POST /v1/workos_webhook/ HTTP/1.1\r\nHost: t\r\nConnection: \
+                   close\r\nWorkOS-Signature: t=1, v1=00\r\nContent-Length: \
+                   23\r\n\r\n{\"email\":\"eve@evil.tld\"}";
     raw_http::send(program.public.expect("an ingress"), forged).await;
     let codes =
         [&sent, &refused, &retried, &ambiguous, &unmailable, &late].map(|made| made.code.clone());

@@ -111,7 +111,9 @@ impl Prometheus {
         let targets: Vec<_> = targets.iter().map(|target| format!("'{target}'")).collect();
         std::fs::write(folder.join("rules.yml"), RULES).expect("written");
         let config = format!(
-            "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [rules.yml]\nscrape_configs: [{{ job_name: authpost, static_configs: [{{ targets: [{}] }}] }}]\n",
+            "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: \
+             [rules.yml]\nscrape_configs: [{{ job_name: authpost, static_configs: [{{ targets: \
+             [{}] }}] }}]\n",
             targets.join(", ")
         );
         std::fs::write(folder.join("prometheus.yml"), config).expect("written");

@@ -24,7 +24,7 @@ use worker::mail::{
     smtp::{RelayConfig, SmtpMailer, Timeouts},
 };
 
-use crate::harness::{PATIENCE, app::free_port, certificates::Certificates, in_time};
+use crate::harness::{PATIENCE, app::free_port, certificates::Certificates, eventually, in_time};
 
 /// A private authority, and a server that it vouches for.
 pub fn authority() -> (Vec<u8>, TlsAcceptor) {
@@ -213,7 +213,7 @@ async fn a_transaction_that_is_cut_off_does_not_spoil_the_next_one() {
     tokio::select! {
         biased;
         _ = relay.send(&letter) => panic!("the relay stalls"),
-        () = async { crate::harness::eventually("the relay stalls", async || (inbox.open_orders() == 0).then_some(())).await } => {}
+        () = eventually("the relay stalls", async || (inbox.open_orders() == 0).then_some(())) => {}
     }
     // The connection was returned in the middle of a transaction; it must not be reused.
     send(&mailer).await.expect("sent");

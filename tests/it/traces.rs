@@ -32,7 +32,8 @@ async fn post_traced(world: &World, program: &Program, email: &str, flags: &str)
         webhook::sign(&SecretString::from(SECRET.to_owned()), SystemClock.now(), body.as_bytes())
             .expect("a key");
     let head = format!(
-        "POST /v1/workos_webhook/ HTTP/1.1\r\nHost: t\r\nConnection: close\r\ntraceparent: {SENDERS}-{flags}\r\nWorkOS-Signature: {signature}\r\nContent-Length: {}\r\n\r\n",
+        "POST /v1/workos_webhook/ HTTP/1.1\r\nHost: t\r\nConnection: close\r\ntraceparent: \
+         {SENDERS}-{flags}\r\nWorkOS-Signature: {signature}\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     let answer =
@@ -188,7 +189,8 @@ async fn strangers_make_no_spans_and_a_trace_that_is_not_kept_stays_unseen() {
     env.extend(collector.env());
     let program = Program::start("serve", &env, &world.log()).await;
     let forged = format!(
-        "POST /v1/workos_webhook/ HTTP/1.1\r\nHost: t\r\nConnection: close\r\ntraceparent: {SENDERS}-01\r\nWorkOS-Signature: t=1, v1=00\r\nContent-Length: 2\r\n\r\n{{}}"
+        "POST /v1/workos_webhook/ HTTP/1.1\r\nHost: t\r\nConnection: close\r\ntraceparent: \
+         {SENDERS}-01\r\nWorkOS-Signature: t=1, v1=00\r\nContent-Length: 2\r\n\r\n{{}}"
     );
     assert_eq!(
         raw_http::status(

@@ -242,7 +242,8 @@ fn signed_in_answer(service: &SignInService, signed_in: &SignedIn) -> (SignInRes
     let SignedIn { tokens, claims } = signed_in;
     let body = json!({
         "response_type": "LOGIN_SUCCESSFUL", "message": "Signed in.", "user": tokens.user,
-        "organization_id": claims.org_id.as_ref().or(tokens.organization_id.as_ref()), "expires_at": claims.expires_at(),
+        "organization_id": claims.org_id.as_ref().or(tokens.organization_id.as_ref()),
+        "expires_at": claims.expires_at(),
     });
     let mut answer = json(StatusCode::OK, &body);
     match cookies::set_session(&mut answer, tokens) {

@@ -76,7 +76,11 @@ impl MagicAuth {
         if let Some(fields) = data.as_object_mut() {
             fields.remove("code");
         }
-        json!({ "object": "event", "id": self.event_id, "event": "magic_auth.created", "data": data, "created_at": self.created_at, "context": {} }).to_string()
+        json!({
+            "object": "event", "id": self.event_id, "event": "magic_auth.created", "data": data,
+            "created_at": self.created_at, "context": {},
+        })
+        .to_string()
     }
 
     /// Whether this is the code this person was sent, while it lives.

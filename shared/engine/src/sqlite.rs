@@ -87,7 +87,8 @@ pub enum OpenError {
     InUse { path: String },
     /// It is not a database, or it is damaged.
     #[error(
-        "cannot open {path} as a database of Authpost: {source}; restore it from a backup, or move it away to start empty"
+        "cannot open {path} as a database of Authpost: {source}; restore it from a backup, or \
+         move it away to start empty"
     )]
     Database { path: String, source: rusqlite::Error },
     /// There is none, but one was expected.
@@ -254,7 +255,10 @@ fn prepare(connection: &Connection, path: &str) -> Result<(), OpenError> {
     // One process at a time: nobody works on what an earlier process had taken. "sending" stays: a
     // mail may have been sent.
     connection
-        .execute_batch("UPDATE queue SET taken = 0 WHERE taken = 1; UPDATE claims SET until_ms = 0 WHERE state <> 'done';")
+        .execute_batch(
+            "UPDATE queue SET taken = 0 WHERE taken = 1; \
+             UPDATE claims SET until_ms = 0 WHERE state <> 'done';",
+        )
         .map_err(broken)
 }
 

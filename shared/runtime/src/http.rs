@@ -268,7 +268,10 @@ pub fn problem_with(
     more: &serde_json::Value,
 ) -> Answer {
     let title = status.canonical_reason().unwrap_or("Error");
-    let mut body = serde_json::json!({ "type": format!("urn:authpost:{kind}"), "title": title, "status": status.as_u16(), "detail": detail });
+    let mut body = serde_json::json!({
+        "type": format!("urn:authpost:{kind}"), "title": title, "status": status.as_u16(),
+        "detail": detail,
+    });
     for (name, value) in more.as_object().into_iter().flatten() {
         body[name] = value.clone();
     }

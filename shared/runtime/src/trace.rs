@@ -120,7 +120,10 @@ pub fn attempt(system: &'static str, event: Option<&QueuedEvent>, attempt: u32) 
 
 /// A call to the claim store or the queue, by the name of its step.
 pub fn step(name: &'static str) -> Span {
-    info_span!(target: TARGET, "step", otel.name = name, otel.kind = "internal", otel.status_code = Empty, "error.type" = Empty)
+    info_span!(
+        target: TARGET, "step", otel.name = name, otel.kind = "internal",
+        otel.status_code = Empty, "error.type" = Empty
+    )
 }
 
 /// A read of WorkOS's API.

@@ -18,7 +18,8 @@ pub(super) fn objection(letter: &DeadLetter, now: Timestamp) -> Option<&'static 
 
 pub(super) fn describe(letter: &DeadLetter, now: Timestamp) -> Value {
     let mut described = json!({
-        "reason": letter.reason, "detail": letter.detail, "attempt": letter.attempt, "dead_lettered_at": letter.dead_lettered_at,
+        "reason": letter.reason, "detail": letter.detail, "attempt": letter.attempt,
+        "dead_lettered_at": letter.dead_lettered_at,
         "objection": objection(letter, now),
     });
     match &letter.event {

@@ -22,7 +22,9 @@ const SCRIPT: &str = include_str!("page.js");
 
 /// The page may run its own script and style, and show a mail in a frame without permissions;
 /// nothing else.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+                      connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; \
+                      frame-ancestors 'none'";
 
 /// Serves until Ctrl-C or SIGTERM.
 pub(super) async fn serve(demo: &Demo, port: u16) -> anyhow::Result<ExitCode> {

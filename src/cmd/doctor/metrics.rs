@@ -44,7 +44,8 @@ fn judge_webhooks(metrics: &str) -> Finding {
         let advice = "enable magic_auth.created for the endpoint in the WorkOS dashboard";
         Finding::wrong(SUBJECT, format!("none accepted, {ignored} of other kinds"), advice)
     } else {
-        let advice = "nobody has requested a code, or WorkOS cannot reach the endpoint: try --webhook-url with its public URL";
+        let advice = "nobody has requested a code, or WorkOS cannot reach the endpoint: try \
+                      --webhook-url with its public URL";
         Finding::note(SUBJECT, "none since the service started", advice)
     }
 }

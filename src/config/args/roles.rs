@@ -83,10 +83,16 @@ pub struct SignInOptions {
     pub trusted_proxies: Option<String>,
     /// Send people to the application's own login instead; existing sessions and started sign-ins
     /// continue
-    #[arg(long, env = "AUTHPOST_DISABLE_WORKOS_LOGIN", default_value = "false", default_missing_value = "true", num_args = 0..=1, value_name = "BOOL")]
+    #[arg(
+        long, env = "AUTHPOST_DISABLE_WORKOS_LOGIN", default_value = "false",
+        default_missing_value = "true", num_args = 0..=1, value_name = "BOOL"
+    )]
     pub disable_workos_login: String,
     /// Serve a small login page at /login; on a loopback address its own origin need not be listed
-    #[arg(long, env = "AUTHPOST_LOGIN_PAGE", default_value = "false", default_missing_value = "true", num_args = 0..=1, value_name = "BOOL")]
+    #[arg(
+        long, env = "AUTHPOST_LOGIN_PAGE", default_value = "false",
+        default_missing_value = "true", num_args = 0..=1, value_name = "BOOL"
+    )]
     pub login_page: String,
 }
 

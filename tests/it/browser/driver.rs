@@ -153,7 +153,12 @@ impl Browser {
 
     /// Nothing sticks out to the side.
     pub async fn assert_fits(&self) {
-        let fits = self.script("return document.documentElement.scrollWidth <= document.documentElement.clientWidth").await;
+        let fits = self
+            .script(
+                "return document.documentElement.scrollWidth <= \
+                                document.documentElement.clientWidth",
+            )
+            .await;
         assert_eq!(fits, json!(true), "the page is wider than its window");
     }
 
@@ -204,7 +209,10 @@ fn capabilities(window: Window) -> serde_json::Map<String, Value> {
         "--disable-sync",
         "--no-first-run",
     ];
-    let metrics = json!({ "width": window.width, "height": window.height, "pixelRatio": 1.5, "touch": false, "mobile": false });
+    let metrics = json!({
+        "width": window.width, "height": window.height, "pixelRatio": 1.5, "touch": false,
+        "mobile": false,
+    });
     let mut options = json!({ "args": args, "mobileEmulation": { "deviceMetrics": metrics } });
     if Path::new(CHROMIUM).exists() {
         options["binary"] = json!(CHROMIUM);

@@ -107,7 +107,9 @@ impl fmt::Display for Ledger {
         } = self;
         write!(
             f,
-            "accepted {accepted} = sent {sent} + expired {expired} + dead {dead} + waiting {waiting}, lost {}; {duplicates} seen as duplicates, {extra} second mails ({} unexplained), {dead_letters} dead letters, {panics} panics",
+            "accepted {accepted} = sent {sent} + expired {expired} + dead {dead} + waiting \
+             {waiting}, lost {}; {duplicates} seen as duplicates, {extra} second mails ({} \
+             unexplained), {dead_letters} dead letters, {panics} panics",
             lost.len(),
             unexplained.len()
         )?;

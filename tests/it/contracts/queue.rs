@@ -132,7 +132,9 @@ fn broker(prefix: &str, longest: u64) -> Broker {
 
 fn event(number: u32) -> QueuedEvent {
     let message = format!(
-        r#"{{"v":1,"event_id":"event_{number}","kind":"magic_auth.created","object_id":"magic_auth_{number}","created_at":"2026-01-15T12:00:00Z","expires_at":"2026-01-15T12:10:00Z","received_at":"2026-01-15T12:00:01Z"}}"#
+        r#"{{"v":1,"event_id":"event_{number}","kind":"magic_auth.created",
+           "object_id":"magic_auth_{number}","created_at":"2026-01-15T12:00:00Z",
+           "expires_at":"2026-01-15T12:10:00Z","received_at":"2026-01-15T12:00:01Z"}}"#
     );
     QueuedEvent::decode(message.as_bytes()).expect("an event")
 }
@@ -222,7 +224,9 @@ async fn an_undecodable_message_is_one_bad_delivery(mut queue: Subject) {
             let database =
                 rusqlite::Connection::open(folder.path().join("authpost.db")).expect("opens");
             database.busy_timeout(crate::harness::PATIENCE).expect("set");
-            database.execute("INSERT INTO queue (due_ms, attempt, queued_ms, payload) VALUES (0, 1, 0, x'ff')", []).expect("inserted");
+            let sql = "INSERT INTO queue (due_ms, attempt, queued_ms, payload) \
+                       VALUES (0, 1, 0, x'ff')";
+            database.execute(sql, []).expect("inserted");
         }
         Place::Prefix(prefix) => {
             let connection = lapin::Connection::connect(

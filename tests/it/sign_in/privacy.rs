@@ -29,7 +29,6 @@ async fn no_code_token_state_or_address_is_in_the_log() {
     let mut alice = Visitor::new(program.public.expect("an ingress"));
     let mut secrets: BTreeSet<String> =
         [API_KEY, "hush-hush", "secretly", "pending-s3cret"].map(str::to_owned).into();
-    let invalid = |code: &str| json!({ "error": "invalid_grant", "error_description": format!("The code '{code}' has expired or is invalid.") });
     for body in [
         None,
         Some(invalid("s3cret-code")),
@@ -50,7 +49,9 @@ async fn no_code_token_state_or_address_is_in_the_log() {
         alice.come_back(&back).await;
         secrets.extend(alice.jar.values().cloned());
     }
-    alice.post(CALLBACK, &json!({ "error": "access_denied", "error_description": "s3cret-code", "state": "s3cret-state" })).await;
+    alice.post(CALLBACK, &json!({
+        "error": "access_denied", "error_description": "s3cret-code", "state": "s3cret-state",
+    })).await;
     secrets.extend(["s3cret-code".to_owned(), "s3cret-state".to_owned()]);
     assert_eq!(alice.get("/v2/user/session").await.status, 200);
     assert_eq!(alice.post("/v2/user/refresh", &json!({})).await.status, 200);
@@ -60,6 +61,11 @@ async fn no_code_token_state_or_address_is_in_the_log() {
     program.stop().await;
     assert!(secrets.len() > 12, "{secrets:?}");
     nothing_holds(&secrets, &metrics, &world);
+}
+
+fn invalid(code: &str) -> serde_json::Value {
+    let description = format!("The code '{code}' has expired or is invalid.");
+    json!({ "error": "invalid_grant", "error_description": description })
 }
 
 fn nothing_holds(secrets: &BTreeSet<String>, metrics: &str, world: &World) {

@@ -67,7 +67,12 @@ fn what_is_final_is_buried_with_its_reason() {
 
 proptest! {
     #[test]
-    fn no_failure_leads_past_the_wall(attempt in 1u32..50, life in -10i64..900, chance in 0.0f64..1.0, wish in proptest::option::of(0u64..120)) {
+    fn no_failure_leads_past_the_wall(
+        attempt in 1u32..50,
+        life in -10i64..900,
+        chance in 0.0f64..1.0,
+        wish in proptest::option::of(0u64..120),
+    ) {
         let outcome = Outcome::after(transient(wish), RetryContext { chance, ..context(attempt, life) });
         if let Outcome::Retry { stage, .. } = outcome {
             prop_assert!(i64::try_from(stage.delay().as_secs()).expect("small") <= life - 15);

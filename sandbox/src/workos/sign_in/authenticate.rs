@@ -95,7 +95,8 @@ fn tokens(shared: &Shared, session: Session) -> Answer {
     let refresh_token = ulid(now).to_string();
     let body = json!({
         "user": {
-            "object": "user", "id": user_id, "email": session.email, "email_verified": true, "first_name": null, "last_name": null,
+            "object": "user", "id": user_id, "email": session.email, "email_verified": true,
+            "first_name": null, "last_name": null,
             "profile_picture_url": null, "created_at": now, "updated_at": now,
         },
         "organization_id": session.organization, "access_token": access_token, "refresh_token": refresh_token,

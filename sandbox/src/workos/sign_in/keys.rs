@@ -33,7 +33,10 @@ impl Keys {
         // Our own files, checked by every test that signs somebody in.
         let Ok(pair) = RsaKeyPair::from_der(self.pair()) else { return json!({ "keys": [] }) };
         let PublicKeyComponents { n, e } = PublicKeyComponents::<Vec<u8>>::from(pair.public());
-        let key = json!({ "alg": "RS256", "kty": "RSA", "use": "sig", "kid": self.id(), "n": BASE64.encode(n), "e": BASE64.encode(e) });
+        let key = json!({
+            "alg": "RS256", "kty": "RSA", "use": "sig", "kid": self.id(), "n": BASE64.encode(n),
+            "e": BASE64.encode(e),
+        });
         json!({ "keys": [key] })
     }
 

@@ -181,7 +181,10 @@ pub(super) async fn answer(shared: &Shared, asked: &Asked) -> Option<Answer> {
 fn memberships(shared: &Shared, query: &str) -> Answer {
     let query: HashMap<_, _> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
     let Some(user_id) = query.get("user_id") else {
-        let body = json!({ "code": "missing_user_id_or_organization_id", "message": "Either user_id or organization_id is required." });
+        let body = json!({
+            "code": "missing_user_id_or_organization_id",
+            "message": "Either user_id or organization_id is required.",
+        });
         return http::json(StatusCode::BAD_REQUEST, &body);
     };
     let statuses: Vec<&str> =
@@ -210,7 +213,8 @@ fn memberships(shared: &Shared, query: &str) -> Answer {
 
 fn describe(membership: &Membership, user_id: &str) -> Value {
     json!({
-        "object": "organization_membership", "id": membership.id, "user_id": user_id, "organization_id": membership.organization,
+        "object": "organization_membership", "id": membership.id, "user_id": user_id,
+        "organization_id": membership.organization,
         "status": membership.status, "role": { "slug": "member" },
     })
 }

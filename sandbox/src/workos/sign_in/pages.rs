@@ -45,7 +45,11 @@ fn show(asked: &Asked, step: &Step<'_>) -> Answer {
     };
     let query: HashMap<String, String> =
         url::form_urlencoded::parse(asked.query.as_bytes()).into_owned().collect();
-    let values = context! { step => name, email, id, problem, hint => query.get("login_hint"), action => format!("?{}", asked.query) };
+    let values = context! {
+        step => name, email, id, problem,
+        hint => query.get("login_hint"),
+        action => format!("?{}", asked.query),
+    };
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::Html);
     let page = environment.render_str(FRAME, values).unwrap_or_else(|error| error.to_string());

@@ -70,7 +70,8 @@ proptest! {
 
     #[test]
     fn what_is_encoded_decodes_to_itself(
-        id in "[A-Za-z0-9_-]{1,64}", object in "[A-Za-z0-9_-]{1,64}", user in proptest::option::of("[A-Za-z0-9_-]{1,64}"),
+        id in "[A-Za-z0-9_-]{1,64}", object in "[A-Za-z0-9_-]{1,64}",
+        user in proptest::option::of("[A-Za-z0-9_-]{1,64}"),
         times in proptest::array::uniform3(-377_705_023_201_000i64..253_402_207_200_000),
     ) {
         let time = |ms| Timestamp::from_millisecond(ms).expect("in range");

@@ -49,7 +49,8 @@ fn reads_dates_in_both_forms() {
 #[test]
 fn takes_no_code_from_the_event() {
     let event = mailable(
-        r#"{"id":"evt_1","event":"magic_auth.created","data":{"id":"magic_auth_1","code":"123456","email":"alice@example.com"}}"#,
+        r#"{"id":"evt_1","event":"magic_auth.created","data":{"id":"magic_auth_1","code":"123456",
+           "email":"alice@example.com"}}"#,
     );
     let queued = String::from_utf8(event.encode()).expect("JSON is UTF-8");
     assert!(!queued.contains("123456") && !queued.contains("alice"), "{queued}");

@@ -124,7 +124,10 @@ fn a_header_stuffed_with_signatures_is_refused() {
 
 proptest! {
     #[test]
-    fn no_header_panics_or_passes_by_chance(header in proptest::collection::vec(any::<u8>(), 0..300), body in ".{0,64}") {
+    fn no_header_panics_or_passes_by_chance(
+        header in proptest::collection::vec(any::<u8>(), 0..300),
+        body in ".{0,64}",
+    ) {
         let keys = WebhookKeys::new(&[secret("s")]).expect("not empty");
         let delivery = SignedDelivery { signature: Some(&header), body: Bytes::from(body), received_at: at(0) };
         prop_assert!(delivery.verify(&keys).is_err());
@@ -136,7 +139,11 @@ proptest! {
     }
 
     #[test]
-    fn what_we_sign_we_accept_in_any_order_and_case(body in ".{0,200}", key in ".{1,40}", t in 0i64..9_999_999_999_999) {
+    fn what_we_sign_we_accept_in_any_order_and_case(
+        body in ".{0,200}",
+        key in ".{1,40}",
+        t in 0i64..9_999_999_999_999,
+    ) {
         let header = sign(&secret(&key), at(t), body.as_bytes()).expect("not empty");
         let (time, signature) = header.split_once(", v1=").expect("two parts");
         let turned = format!(" v1={} ,\t{time}, v2=later", signature.to_uppercase());

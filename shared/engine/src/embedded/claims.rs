@@ -70,8 +70,10 @@ impl ClaimStore for EmbeddedClaims {
         let until = milliseconds_after(now, self.terms.sending);
         let announced = self.store.run(move |connection| {
             let sql = "UPDATE claims SET state = 'sending', until_ms = ?5, gone_ms = ?6
-                       WHERE event_id = ?1 AND owner = ?2 AND fence = ?3 AND state IN ('lease', 'sending') AND until_ms > ?4";
-            connection.prepare_cached(sql)?.execute(params![key, who, fence, now, until, milliseconds_after(until, UNFINISHED_KEPT)])
+                       WHERE event_id = ?1 AND owner = ?2 AND fence = ?3
+                            AND state IN ('lease', 'sending') AND until_ms > ?4";
+            let kept = milliseconds_after(until, UNFINISHED_KEPT);
+            connection.prepare_cached(sql)?.execute(params![key, who, fence, now, until, kept])
         });
         match announced.await {
             Ok(ours) => Ok((ours == 1).then(|| adapter::sending(lease))),
@@ -95,8 +97,8 @@ impl ClaimStore for EmbeddedClaims {
             (lease.event_id().to_string(), lease.owner().to_string(), lease.fence());
         self.store
             .run(move |connection| {
-                let sql =
-                    "UPDATE claims SET state = 'free', until_ms = 0 WHERE event_id = ?1 AND owner = ?2 AND fence = ?3 AND state <> 'done'";
+                let sql = "UPDATE claims SET state = 'free', until_ms = 0 \
+                     WHERE event_id = ?1 AND owner = ?2 AND fence = ?3 AND state <> 'done'";
                 connection.prepare_cached(sql)?.execute(params![key, who, fence]).map(drop)
             })
             .await
@@ -151,7 +153,8 @@ fn claim(
     let until = milliseconds_after(now, terms.lease);
     let sql = "INSERT INTO claims (event_id, state, owner, fence, silences, died_sending, until_ms, gone_ms, receipt)
                VALUES (?1, 'lease', ?2, ?3, ?4, ?5, ?6, ?7, '')
-               ON CONFLICT (event_id) DO UPDATE SET state = 'lease', owner = ?2, fence = ?3, silences = ?4, died_sending = ?5, until_ms = ?6, gone_ms = ?7";
+               ON CONFLICT (event_id) DO UPDATE SET state = 'lease', owner = ?2, fence = ?3,
+                   silences = ?4, died_sending = ?5, until_ms = ?6, gone_ms = ?7";
     let expires = milliseconds_after(until, UNFINISHED_KEPT);
     connection.prepare_cached(sql)?.execute(params![
         key,
@@ -180,14 +183,16 @@ fn complete(
     }
     let sql = "INSERT INTO claims (event_id, state, owner, fence, silences, died_sending, until_ms, gone_ms, receipt)
                VALUES (?1, 'done', ?2, ?3, 0, 0, 0, ?4, ?5)
-               ON CONFLICT (event_id) DO UPDATE SET state = 'done', owner = ?2, fence = ?3, until_ms = 0, gone_ms = ?4, receipt = ?5";
+               ON CONFLICT (event_id) DO UPDATE SET state = 'done', owner = ?2, fence = ?3,
+                   until_ms = 0, gone_ms = ?4, receipt = ?5";
     connection.prepare_cached(sql)?.execute(params![key, owner, fence, expires, receipt])?;
     Ok(if ours { Completion::Recorded } else { Completion::Late })
 }
 
 /// The record, unless it has expired.
 fn find(connection: &Connection, key: &str, now: i64) -> rusqlite::Result<Option<Record>> {
-    let sql = "SELECT state, owner, fence, silences, died_sending, until_ms FROM claims WHERE event_id = ?1 AND gone_ms > ?2";
+    let sql = "SELECT state, owner, fence, silences, died_sending, until_ms FROM claims \
+               WHERE event_id = ?1 AND gone_ms > ?2";
     let record = |row: &rusqlite::Row<'_>| {
         let history = History { unanswered_sends: row.get(3)?, crashed_sending: row.get(4)? };
         Ok(Record {

@@ -60,7 +60,8 @@ fn walk(
     for (id, letter) in rows {
         let action = choose(&letter);
         if action == Action::Redrive {
-            let sql = "INSERT INTO queue (due_ms, attempt, queued_ms, payload) SELECT ?2, 1, ?2, payload FROM dead WHERE id = ?1";
+            let sql = "INSERT INTO queue (due_ms, attempt, queued_ms, payload) \
+                       SELECT ?2, 1, ?2, payload FROM dead WHERE id = ?1";
             connection.prepare_cached(sql)?.execute(params![id, now])?;
         }
         if action != Action::Keep {

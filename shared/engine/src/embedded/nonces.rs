@@ -36,7 +36,9 @@ impl NonceStore for EmbeddedNonces {
         let expires = milliseconds_after(now, keep);
         self.store
             .run(move |connection| {
-                let sql = "INSERT INTO claims (event_id, state, owner, fence, silences, died_sending, until_ms, gone_ms, receipt)
+                let sql =
+                    "INSERT INTO claims (event_id, state, owner, fence, silences, died_sending,
+                               until_ms, gone_ms, receipt)
                            VALUES (?1, 'done', '', 0, 0, 0, 0, ?2, '')
                            ON CONFLICT (event_id) DO UPDATE SET gone_ms = ?2 WHERE gone_ms <= ?3";
                 connection.prepare_cached(sql)?.execute(params![key, expires, now])

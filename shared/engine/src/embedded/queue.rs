@@ -121,7 +121,10 @@ impl Publish for EmbeddedQueue {
 /// reads on a short queue.
 fn is_full(connection: &Connection, longest: u64) -> rusqlite::Result<bool> {
     let span: (Option<i64>, Option<i64>) = connection
-        .prepare_cached("SELECT (SELECT id FROM queue ORDER BY id LIMIT 1), (SELECT id FROM queue ORDER BY id DESC LIMIT 1)")?
+        .prepare_cached(
+            "SELECT (SELECT id FROM queue ORDER BY id LIMIT 1), \
+             (SELECT id FROM queue ORDER BY id DESC LIMIT 1)",
+        )?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let (Some(oldest), Some(newest)) = span else { return Ok(longest == 0) };
     // Ids never repeat, so fewer ids than the limit are certainly fewer rows.
@@ -140,11 +143,18 @@ impl Inspect for EmbeddedQueue {
         let (now_ms, dead_before) =
             (now.as_millisecond(), milliseconds_before(now.as_millisecond(), DEAD_KEPT));
         self.run(move |connection| {
-            connection.prepare_cached("DELETE FROM dead WHERE died_ms < ?1")?.execute([dead_before])?;
-            connection.prepare_cached("DELETE FROM claims WHERE gone_ms < ?1")?.execute([now_ms])?;
-            let sql = "SELECT (SELECT count(*) FROM queue WHERE due_ms <= ?1), (SELECT count(*) FROM queue WHERE due_ms > ?1), (SELECT count(*) FROM dead)";
+            connection
+                .prepare_cached("DELETE FROM dead WHERE died_ms < ?1")?
+                .execute([dead_before])?;
+            connection
+                .prepare_cached("DELETE FROM claims WHERE gone_ms < ?1")?
+                .execute([now_ms])?;
+            let sql = "SELECT (SELECT count(*) FROM queue WHERE due_ms <= ?1), \
+                       (SELECT count(*) FROM queue WHERE due_ms > ?1), \
+                       (SELECT count(*) FROM dead)";
             connection.prepare_cached(sql)?.query_row([now_ms], |row| {
-                let count = |index| row.get::<_, i64>(index).map(|count| u64::try_from(count).unwrap_or(0));
+                let count =
+                    |index| row.get::<_, i64>(index).map(|count| u64::try_from(count).unwrap_or(0));
                 Ok(Depths { work: count(0)?, retry: count(1)?, dead: count(2)? })
             })
         })
@@ -302,7 +312,8 @@ fn carry_out(
         }
         Verdict::Retry { stage, attempt, reason } => {
             let due = milliseconds_after(now, stage.delay());
-            let sql = "UPDATE queue SET taken = 0, due_ms = ?2, attempt = ?3, reason = ?4, queued_ms = ?5 WHERE id = ?1";
+            let sql = "UPDATE queue SET taken = 0, due_ms = ?2, attempt = ?3, reason = ?4, \
+                       queued_ms = ?5 WHERE id = ?1";
             connection.prepare_cached(sql)?.execute(params![
                 id,
                 due,

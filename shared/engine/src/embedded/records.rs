@@ -39,7 +39,8 @@ impl Records for EmbeddedRecords {
         let (key, now) = (event_id.to_string(), self.clock.now().as_millisecond());
         self.store
             .run(move |connection| {
-                let sql = "SELECT state, receipt, silences, died_sending FROM claims WHERE event_id = ?1 AND gone_ms > ?2";
+                let sql = "SELECT state, receipt, silences, died_sending FROM claims \
+                           WHERE event_id = ?1 AND gone_ms > ?2";
                 connection.prepare_cached(sql)?.query_row(params![key, now], record).optional()
             })
             .await

@@ -57,7 +57,8 @@ async fn declare_alone(connection: &Connection, queue: &Queue) -> lapin::Result<
         Err(error) if is_refusal(&error) => {
             tracing::warn!(
                 queue = queue.name,
-                "the queue exists with other arguments and is used as it is; to change them, drain it, delete it, and restart"
+                "the queue exists with other arguments and is used as it is; to change them, \
+                 drain it, delete it, and restart"
             );
             Ok(())
         }

@@ -35,7 +35,8 @@ pub struct RedisConfig {
 /// Why `REDIS_URL` cannot be used. Never repeats it: it holds a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "must be a URL such as redis://user:password@host:6379/0 or rediss://…; what follows the host is the number of a database"
+    "must be a URL such as redis://user:password@host:6379/0 or rediss://…; what follows the host \
+     is the number of a database"
 )]
 pub struct InvalidRedisUrl;
 

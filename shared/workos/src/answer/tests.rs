@@ -51,7 +51,9 @@ fn retry_after_is_read_in_both_forms_and_capped() {
 
 #[test]
 fn a_good_answer_is_read_whole() {
-    let body = br#"{"object":"magic_auth","id":"magic_auth_1","user_id":"u","email":"alice@example.com","expires_at":"2026-01-15T12:10:00.000Z","code":"012345","more":1}"#;
+    let body = br#"{"object":"magic_auth","id":"magic_auth_1","user_id":"u",
+       "email":"alice@example.com","expires_at":"2026-01-15T12:10:00.000Z","code":"012345",
+       "more":1}"#;
     let code = login_code(body, &id()).expect("readable");
     assert_eq!(
         (code.code.expose(), code.recipient.expose().as_str()),

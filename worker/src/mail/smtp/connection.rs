@@ -2,6 +2,7 @@
 //! cleanly.
 
 use std::{
+    fmt::Display,
     iter,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -109,10 +110,16 @@ impl SmtpConnection {
         self.last_used.elapsed()
     }
 
+    /// Whether the relay answers this command with 250 in time.
+    async fn is_accepted(&mut self, command: impl Display) -> bool {
+        let answer = timeout(self.timeouts.command, self.smtp.command(command)).await;
+        matches!(answer, Ok(Ok(answer)) if u16::from(answer.code()) == 250)
+    }
+
     /// Tests the connection with NOOP.
     pub(super) async fn is_alive(&mut self) -> bool {
         self.clean = false;
-        let alive = matches!(timeout(self.timeouts.command, self.smtp.command(Noop)).await, Ok(Ok(answer)) if u16::from(answer.code()) == 250);
+        let alive = self.is_accepted(Noop).await;
         self.clean = alive;
         alive
     }
@@ -203,7 +210,7 @@ impl SmtpConnection {
 
     /// Resets the connection (RSET), so that it can be reused.
     async fn reset(&mut self) {
-        self.clean = matches!(timeout(self.timeouts.command, self.smtp.command(Rset)).await, Ok(Ok(answer)) if u16::from(answer.code()) == 250);
+        self.clean = self.is_accepted(Rset).await;
         self.last_used = Instant::now();
     }
 

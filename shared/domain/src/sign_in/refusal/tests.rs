@@ -114,7 +114,10 @@ proptest! {
     #[test]
     fn no_answer_panics_or_is_repeated(status in 201u16..600, body in proptest::collection::vec(any::<u8>(), 0..200)) {
         parse_refusal(status, &body, None);
-        let secret = json!({ "error": "invalid_request", "error_description": "The code 's3cret' …", "message": "s3cret" });
+        let secret = json!({
+            "error": "invalid_request", "error_description": "The code 's3cret' …",
+            "message": "s3cret",
+        });
         let shown = format!("{:?}", reads(status, &secret));
         prop_assert!(!shown.contains("s3cret"), "{}", shown);
     }
