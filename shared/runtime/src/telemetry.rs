@@ -37,6 +37,11 @@ pub enum TelemetryError {
     /// Log levels that cannot be parsed.
     #[error("RUST_LOG cannot be read: {0}")]
     Levels(#[from] ParseError),
+    /// Filters by span or field, which would silently match no log line.
+    #[error(
+        "RUST_LOG cannot filter by span or field: give levels and targets, as in info,worker=debug"
+    )]
+    SpanFilter,
     /// The exporter cannot be set up.
     #[error("traces cannot be exported: {0}")]
     Traces(#[from] opentelemetry_otlp::ExporterBuildError),
@@ -103,13 +108,16 @@ fn lines(format: LogFormat, levels: &str) -> Result<Layer, TelemetryError> {
     })
 }
 
-/// The operator's filter: a level, and levels for targets, as in `info,worker=debug`. Errors only
-/// if it is empty.
-fn wanted(levels: &str) -> Result<Targets, ParseError> {
+/// The operator's filter: a level, and levels for targets, as in `info,worker=debug`. Errors only if
+/// it is empty.
+fn wanted(levels: &str) -> Result<Targets, TelemetryError> {
     if levels.trim().is_empty() {
         return Ok(Targets::new().with_default(LevelFilter::ERROR));
     }
-    levels.parse()
+    if levels.contains('[') {
+        return Err(TelemetryError::SpanFilter);
+    }
+    Ok(levels.parse()?)
 }
 
 /// A second filter beside the operator's: an event must pass both, so no directive of `RUST_LOG`

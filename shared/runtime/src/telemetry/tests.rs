@@ -38,3 +38,17 @@ fn a_span_is_no_line_and_costs_a_look_at_a_flag_when_nobody_exports_it() {
 fn levels_that_cannot_be_read_are_said() {
     assert!(start(LogFormat::Text, "=====").is_err());
 }
+
+#[test]
+fn levels_are_for_everything_or_for_a_target() {
+    let levels = wanted("info,worker=debug").expect("levels");
+    assert!(levels.would_enable("worker::consume", &Level::DEBUG));
+    assert!(!levels.would_enable("ingress", &Level::DEBUG));
+    assert!(levels.would_enable("ingress", &Level::INFO));
+    let nothing = wanted(" ").expect("levels");
+    assert!(nothing.would_enable("worker", &Level::ERROR));
+    assert!(!nothing.would_enable("worker", &Level::WARN));
+    for span in ["worker[process]=debug", "[{event_id}]=trace", "info,worker[{event_id=1}]=debug"] {
+        assert!(matches!(wanted(span), Err(TelemetryError::SpanFilter)), "{span}");
+    }
+}
