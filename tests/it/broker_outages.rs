@@ -135,3 +135,34 @@ async fn the_work_queue_is_deleted() {
     connection.close(200, "bye".into()).await.expect("closed");
     app.stop().await;
 }
+
+/// The broker blocks the connection that publishes; losing the other one must not hide that.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
+async fn a_lost_consumer_does_not_hide_that_the_broker_blocks() {
+    let services = Arc::new(Services::private(&["rabbitmq"]));
+    let app = Setup::on(services.amqp_url(), Services::shared().redis_url()).start().await;
+    services.carry_out("block rabbitmq").await;
+    let made = app.workos.make_code("alice@example.com");
+    assert_eq!(app.post(&made).await.status, 503);
+    app.not_ready("the broker blocks publishing").await;
+    let work = Names::new(app.prefix().expect("at a broker"), 1).work();
+    let (connection, channel) = queues::connect(services.amqp_url()).await;
+    channel.queue_delete(work.into(), QueueDeleteOptions::default()).await.expect("deleted");
+    connection.close(200, "bye".into()).await.expect("closed");
+    eventually("the consumer connects again", async || {
+        let reconnects = "authpost_engine_reconnects_total{link=\"consumer\"}";
+        (app.exposition().count(reconnects) == 1).then_some(())
+    })
+    .await;
+    assert_eq!(app.exposition().count("authpost_engine_blocked"), 1);
+    services.carry_out("unblock rabbitmq").await;
+    app.is_ready().await;
+    eventually("the ingress accepts again", async || {
+        (app.post(&made).await.status == 200).then_some(())
+    })
+    .await;
+    app.mails(1).await;
+    // The broker reads the refused message after it is unblocked: a second copy of the event.
+    app.finish_with(2).await;
+}

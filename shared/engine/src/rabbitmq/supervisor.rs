@@ -207,7 +207,9 @@ async fn keep_connected(
                 watch_session(&broker, &session).await;
                 current.send_replace(None);
                 broker.metrics.connection(name, false, generation);
-                broker.metrics.blocked(false);
+                if session.is_blocked() {
+                    broker.metrics.blocked(false);
+                }
                 tracing::warn!(connection, generation, "lost the connection to the broker");
                 close(session).await;
             }
