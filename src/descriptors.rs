@@ -11,6 +11,9 @@ const KEPT: u64 = 64;
 /// a stale one.
 const PER_TASK: u64 = 3;
 
+/// A sign-in has a connection of its own to WorkOS, and one for memberships.
+const PER_CALL: u64 = 2;
+
 /// Raises this process's soft limit to its hard limit. A refusal is no failure: [`connections`]
 /// respects whatever the limit is.
 pub fn raise() {
@@ -23,10 +26,10 @@ pub fn raise() {
 }
 
 /// How many of the `wanted` connections the public listener may hold, beside a worker with so many
-/// tasks.
-pub fn connections(wanted: usize, tasks: usize) -> usize {
+/// tasks and so many calls to WorkOS that sign-ins cause.
+pub fn connections(wanted: usize, tasks: usize, calls: usize) -> usize {
     let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return wanted };
-    let granted = share(limit, wanted, tasks);
+    let granted = share(limit, wanted, tasks, calls);
     if granted < wanted {
         tracing::warn!(
             limit,
@@ -39,10 +42,13 @@ pub fn connections(wanted: usize, tasks: usize) -> usize {
     granted
 }
 
-fn share(limit: u64, wanted: usize, tasks: usize) -> usize {
-    let worker = u64::try_from(tasks).unwrap_or(u64::MAX).saturating_mul(PER_TASK);
-    let left =
-        usize::try_from(limit.saturating_sub(KEPT).saturating_sub(worker)).unwrap_or(usize::MAX);
+fn share(limit: u64, wanted: usize, tasks: usize, calls: usize) -> usize {
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    let reserved = count(tasks)
+        .saturating_mul(PER_TASK)
+        .saturating_add(count(calls).saturating_mul(PER_CALL))
+        .saturating_add(KEPT);
+    let left = usize::try_from(limit.saturating_sub(reserved)).unwrap_or(usize::MAX);
     wanted.min(left.max(1))
 }
 
@@ -52,8 +58,8 @@ mod tests {
 
     #[test]
     fn the_worker_keeps_its_share() {
-        assert_eq!(share(20_000, 4096, 32), 4096);
-        assert_eq!(share(1024, 4096, 32), 1024 - 64 - 96);
-        assert_eq!(share(10, 4096, 32), 1, "a front that takes nothing would be no front");
+        assert_eq!(share(20_000, 4096, 32, 64), 4096);
+        assert_eq!(share(1024, 4096, 32, 64), 1024 - 64 - 96 - 128);
+        assert_eq!(share(10, 4096, 32, 0), 1, "a front that takes nothing would be no front");
     }
 }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use domain::{clock::Clock, queue::Inspect};
-use ingress::Ingress;
+use ingress::{Ingress, sign_in};
 use runtime::{
     health::{self, Health},
     http::{self, Limits},
@@ -87,8 +87,14 @@ impl Starting<'_> {
     fn ingress(&mut self, settings: &IngressSettings) -> anyhow::Result<SocketAddr> {
         let tasks_beside =
             self.settings.roles.worker().map_or(0, |worker| usize::from(worker.concurrency));
-        let connections = descriptors::connections(settings.max_connections, tasks_beside);
-        let limits = Limits { connections, drain: self.settings.process.grace };
+        let calls = settings.sign_in.as_ref().map_or(0, |_| sign_in::MOST_CALLS);
+        let connections = descriptors::connections(settings.max_connections, tasks_beside, calls);
+        let limits = Limits {
+            connections,
+            keep_alive: settings.keep_alive,
+            proxies: settings.proxies.networks().to_vec(),
+            drain: self.settings.process.grace,
+        };
         let listener = bind(settings.listen, "AUTHPOST_LISTEN")?;
         let address = listener.local_addr()?;
         let (publish, queue) = (self.engine.publish(), self.engine.publish());
@@ -98,6 +104,7 @@ impl Starting<'_> {
             settings.keys.clone(),
             Arc::clone(&self.deps.clock),
             Arc::clone(&self.deps.metrics),
+            settings.proxies.clone(),
         );
         let ingress = self.with_sign_in(ingress, settings, address);
         let heartbeat = self.health.heartbeat("ingress");
@@ -172,6 +179,7 @@ impl Starting<'_> {
             listener,
             Arc::clone(&health),
             Arc::clone(&self.deps.metrics),
+            self.settings.process.admin_hosts.clone(),
             closed.clone(),
         );
         self.tasks.spawn("admin", serving);

@@ -23,8 +23,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let metrics = Arc::clone(&ingress.metrics);
-    let on_connection = Arc::new(move |opened| metrics.http_connection(opened));
-    let sign_in = ingress.sign_in.clone();
+    let on_connection = Arc::new(move |event| metrics.http_connection(event));
     let handler = move |request| routes::route(Arc::clone(&ingress), request);
     let serving = http::serve(listener, limits, stop, on_connection, handler);
     let beating = async {
@@ -32,7 +31,6 @@ pub async fn run(
         loop {
             ticks.tick().await;
             heartbeat.beat();
-            sign_in.iter().for_each(|sign_in| sign_in.forget_idle_addresses());
         }
     };
     tokio::select! {

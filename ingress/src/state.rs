@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::{clock::Clock, queue::Publish, webhook::WebhookKeys};
 use runtime::{http::Bodies, log_throttle::LogThrottle, metrics::Metrics};
 
-use crate::sign_in::SignInService;
+use crate::{proxies::Proxies, sign_in::SignInService};
 
 /// Largest body of a webhook, in bytes. WorkOS's are under 1 KiB.
 pub(crate) const MAX_BODY: usize = 256 * 1024;
@@ -22,17 +22,20 @@ pub struct Ingress {
     pub(crate) bodies: Bodies,
     pub(crate) sign_in: Option<Arc<SignInService>>,
     pub(crate) login_page: bool,
+    pub(crate) proxies: Proxies,
     pub(crate) rejected_log: LogThrottle,
     pub(crate) unavailable_log: LogThrottle,
+    pub(crate) forwarded_log: LogThrottle,
 }
 
 impl Ingress {
-    /// Accepts webhooks signed with one of `keys`.
+    /// Accepts webhooks signed with one of `keys`, also through `proxies`.
     pub fn new(
         publish: Arc<dyn Publish>,
         keys: WebhookKeys,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
+        proxies: Proxies,
     ) -> Self {
         Self {
             publish,
@@ -42,8 +45,10 @@ impl Ingress {
             bodies: Bodies::new(MAX_BODY, LARGE_BODIES),
             sign_in: None,
             login_page: false,
+            proxies,
             rejected_log: LogThrottle::default(),
             unavailable_log: LogThrottle::default(),
+            forwarded_log: LogThrottle::default(),
         }
     }
 

@@ -161,7 +161,8 @@ fn label(ending: &Result<Accepted, Refused>) -> Webhook {
         Err(Refused::Signature(Rejection::Forged)) => Webhook::Forged,
         Err(Refused::Signature(Rejection::Stale)) => Webhook::Stale,
         Err(Refused::Event(_)) => Webhook::Unreadable,
-        Err(Refused::Queue(_) | Refused::Body(BodyError::Crowded)) => Webhook::Unavailable,
+        Err(Refused::Body(BodyError::Crowded)) => Webhook::Crowded,
+        Err(Refused::Queue(_)) => Webhook::Unavailable,
     }
 }
 

@@ -255,7 +255,7 @@ async fn large_bodies_have_few_places() {
         open.push(stream);
     }
     eventually("some are sent away", async || {
-        crowded = app.exposition().webhooks("unavailable");
+        crowded = app.exposition().webhooks("crowded");
         (crowded == 80 - 64).then_some(())
     })
     .await;

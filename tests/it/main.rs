@@ -36,6 +36,7 @@ mod retries;
 mod shutdown;
 mod sign_in;
 mod storage;
+mod strangers;
 mod tidy;
 mod traces;
 mod why;

@@ -3,6 +3,8 @@
 //! `/livez` fails when a role's loop is stuck, which only a restart can fix. `/readyz` fails while
 //! a dependency is unavailable or the process is stopping, which a restart would not fix.
 
+mod host;
+
 use std::{
     borrow::Cow,
     collections::BTreeMap,
@@ -27,6 +29,10 @@ use crate::{
 /// A role whose loop has not completed a round for this long is stuck: twice the longest step any
 /// of its tasks can take.
 const STUCK: Duration = Duration::from_secs(180);
+
+/// Connections to the private listener. A quarter of them is for those who ask at once, such as
+/// probes: they take the places of connections on which nothing is asked.
+const CONNECTIONS: usize = 64;
 
 /// Longest wait for one readiness check.
 const CHECK: Duration = Duration::from_secs(3);
@@ -117,17 +123,25 @@ impl Health {
     }
 }
 
-/// Serves `/metrics`, `/livez` and `/readyz` until `stop`.
+/// Serves `/metrics`, `/livez` and `/readyz` until `stop`, also under the names in `hosts`.
 pub async fn serve(
     listener: TcpListener,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
+    hosts: Vec<String>,
     stop: CancellationToken,
 ) {
-    let limits = Limits { connections: 64, drain: Duration::from_secs(1) };
+    let limits = Limits::new(CONNECTIONS, Duration::from_secs(1));
+    let hosts: Arc<[String]> = hosts.into();
     let answer = move |request: Request<Incoming>| {
-        let (health, metrics) = (Arc::clone(&health), Arc::clone(&metrics));
-        async move { respond(&request, &health, &metrics).await }
+        let (health, metrics, hosts) =
+            (Arc::clone(&health), Arc::clone(&metrics), Arc::clone(&hosts));
+        async move {
+            match host::refusal(&request, &hosts) {
+                None => respond(&request, &health, &metrics).await,
+                Some(refusal) => refusal,
+            }
+        }
     };
     http::serve(listener, limits, stop, Arc::new(|_| {}), answer).await;
 }

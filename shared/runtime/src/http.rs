@@ -1,22 +1,18 @@
 //! A small HTTP/1.1 server loop with every bound in place: connections, header size and time,
 //! bodies, shutdown.
 //!
-//! A permit is taken before `accept`, so that a full process leaves connections in the kernel's
-//! backlog instead of accepting what it cannot serve. Running out of file descriptors pauses the
-//! loop; it never ends it.
+//! Each connection has a place ([`places`]). When few are free, newcomers take those of the clients
+//! that keep us waiting. When every request is being answered, newcomers wait in the kernel's
+//! backlog. Running out of file descriptors pauses the loop; it never ends it.
 
 mod body;
 pub mod client;
+mod connection;
+mod occupancy;
+mod places;
+mod stream;
 
-use std::{
-    convert::Infallible,
-    net::{IpAddr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -28,39 +24,50 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::{
-    rt::{TokioIo, TokioTimer},
+    rt::TokioIo,
     server::graceful::{GracefulConnection, GracefulShutdown},
 };
+use ipnet::IpNet;
 use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    net::{TcpListener, TcpSocket},
     task::JoinSet,
+    time::MissedTickBehavior,
 };
 use tokio_util::sync::CancellationToken;
 
+use self::{
+    connection::Stage,
+    occupancy::Occupancy,
+    places::{Place, Places},
+    stream::WatchedStream,
+};
 use crate::log_throttle::LogThrottle;
 
-pub use crate::http::body::{Bodies, BodyError};
+pub use self::{
+    body::{Bodies, BodyError},
+    connection::{Closed, Connection},
+};
 
 /// Longest pause after an accept error, which means that the process or the machine is out of a
 /// resource.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A head must be complete this long after the connection, or after the last answer on it; and a
-/// body this long after the head. The next few connections get up to three seconds more.
-const USUAL: Patience = Patience(Duration::from_secs(7));
-
-/// The unit of the random addition: a sixteenth of the three seconds.
-const SPREAD: Duration = Duration::from_millis(200);
+/// How often connections that are waited for too long are looked for.
+const SWEEP: Duration = Duration::from_millis(250);
 
 /// Connections that may wait to be accepted: when many come back at once, a short line makes the
 /// kernel drop some, and their senders wait a second before they try again. The system's own limit
 /// (somaxconn) is often the same.
 const BACKLOG: u32 = 4096;
 
-/// The same when most connections are in use: senders need milliseconds, and must not wait behind
-/// slow ones.
-const CROWDED: Patience = Patience(Duration::from_secs(1));
+/// What the kernel keeps of answers that a client does not read, in bytes. Without it Linux lets
+/// the buffer of one connection grow to megabytes.
+const SEND_BUFFER: u32 = 64 * 1024;
+
+/// How long the kernel tries to deliver an answer to a client that acknowledges nothing, in
+/// milliseconds.
+#[cfg(target_os = "linux")]
+const USER_TIMEOUT_MS: u32 = 30_000;
 
 /// Most bytes of a head.
 const HEAD_BYTES: usize = 16 * 1024;
@@ -75,21 +82,51 @@ pub const RETRY_SOON: HeaderValue = HeaderValue::from_static("5");
 pub type Answer = Response<Full<Bytes>>;
 
 /// The limits of one listener.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Limits {
     /// Most connections served at the same time.
     pub connections: usize,
+    /// How long a connection may stay open without a request while the listener is not crowded.
+    pub keep_alive: Duration,
+    /// Networks of proxies: their connections carry the requests of many people, so that an address
+    /// there may hold more than its share.
+    pub proxies: Vec<IpNet>,
     /// Longest wait for open requests after a stop.
     pub drain: Duration,
 }
 
-/// Is told about connections that open (`true`) and close (`false`).
-pub type OnConnection = Arc<dyn Fn(bool) + Send + Sync>;
+/// The default of [`Limits::keep_alive`]: longer than proxies keep connections open (nginx and AWS
+/// load balancers 60 s), so that they do not send a request while we close.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// Makes a listener with a long backlog.
+impl Limits {
+    /// Limits of a listener without proxies in front.
+    pub fn new(connections: usize, drain: Duration) -> Self {
+        Self { connections, keep_alive: KEEP_ALIVE, proxies: Vec::new(), drain }
+    }
+}
+
+/// What happens to the connections of a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionEvent {
+    Opened,
+    Closed(Closed),
+}
+
+/// Is told about connections that open and close.
+pub type OnConnection = Arc<dyn Fn(ConnectionEvent) + Send + Sync>;
+
+/// Makes a listener with a long backlog and small send buffers, which its connections inherit.
 pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    #[cfg(target_os = "linux")]
+    nix::sys::socket::setsockopt(
+        &socket,
+        nix::sys::socket::sockopt::TcpUserTimeout,
+        &USER_TIMEOUT_MS,
+    )?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -107,24 +144,17 @@ pub async fn serve<H, F>(
     H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
-    let free = Arc::new(Semaphore::new(limits.connections));
-    let room = Arc::new(Room { all: limits.connections, free, turn: AtomicU32::new(0) });
+    let house = Occupancy::new(limits.connections, limits.keep_alive);
+    let places = Arc::new(Places::new(house, limits.proxies));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
+    let mut sweeping = JoinSet::new();
+    sweeping.spawn(sweep(Arc::clone(&places)));
     let refusals = LogThrottle::default();
-    while let Some((stream, peer, permit)) = accept(&listener, &room, &stop, &refusals).await {
+    while let Some((stream, place)) = accept(&listener, &places, &stop, &refusals).await {
         while connections.try_join_next().is_some() {}
-        let stream = (stream, Peer(peer.ip()));
-        let connection = graceful.watch(connection(stream, Arc::clone(&room), handler.clone()));
-        let on_connection = Arc::clone(&on_connection);
-        connections.spawn(async move {
-            on_connection(true);
-            let closed = OnDrop(move || on_connection(false));
-            // A connection error concerns the client only; its requests have been answered and
-            // counted.
-            drop(connection.await);
-            drop((closed, permit));
-        });
+        let http = graceful.watch(http_connection(stream, &place.connection, handler.clone()));
+        connections.spawn(drive(http, place, Arc::clone(&on_connection)));
     }
     drop(listener);
     if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
@@ -132,27 +162,48 @@ pub async fn serve<H, F>(
     }
 }
 
-/// The next connection, and its permit; `None` after `stop`. Pauses after an error.
+async fn sweep(places: Arc<Places>) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        places.close_overdue();
+    }
+}
+
+/// Serves one connection until it ends or has to give up its place.
+async fn drive<C>(http: C, place: Place, on_connection: OnConnection)
+where
+    C: Future<Output = Result<(), hyper::Error>>,
+{
+    on_connection(ConnectionEvent::Opened);
+    let connection = Arc::clone(&place.connection);
+    let closed = OnDrop(|| on_connection(ConnectionEvent::Closed(place.connection.why_closed())));
+    tokio::select! {
+        // A connection error concerns the client only; its requests have been answered and counted.
+        _ = http => {}
+        () = connection.asked_to_close() => {}
+    }
+    drop(closed);
+}
+
+/// The next connection and its place; `None` after `stop`. Pauses after an error.
 async fn accept(
     listener: &TcpListener,
-    room: &Room,
+    places: &Arc<Places>,
     stop: &CancellationToken,
     refusals: &LogThrottle,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    // Only `close` fails an acquire, and nobody closes this semaphore.
-    let permit = tokio::select! {
-        () = stop.cancelled() => return None,
-        Ok(permit) = Arc::clone(&room.free).acquire_owned() => permit,
-    };
+) -> Option<(WatchedStream, Place)> {
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return None,
-            accepted = listener.accept() => accepted,
+            accepted = async { places.free().await; listener.accept().await } => accepted,
         };
         match accepted {
             // An answer is one small write: Nagle's algorithm could only delay it.
             Ok((stream, peer)) if stream.set_nodelay(true).is_ok() => {
-                return Some((stream, peer, permit));
+                let place = places.admit(peer.ip());
+                return Some((WatchedStream::new(stream, Arc::clone(&place.connection)), place));
             }
             Ok(_) => {}
             Err(error) => {
@@ -165,60 +216,35 @@ async fn accept(
     }
 }
 
-/// When a part of a request must be complete. Each request carries the one for its body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience(Duration);
-
-/// The address of the client. Each request carries it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer(pub IpAddr);
-
-/// How many connections a listener has left.
-struct Room {
-    all: usize,
-    free: Arc<Semaphore>,
-    turn: AtomicU32,
-}
-
-impl Room {
-    /// Different for each connection: senders that are cut off together would come back together.
-    fn patience(&self) -> Patience {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % 16;
-        if self.free.available_permits() < self.all / 4 {
-            CROWDED
-        } else {
-            Patience(USUAL.0 + SPREAD * turn)
-        }
-    }
-}
-
-/// One connection with its bounds, ready to be driven.
-fn connection<H, F>(
-    (stream, peer): (TcpStream, Peer),
-    room: Arc<Room>,
+/// The HTTP of one connection, ready to be driven.
+fn http_connection<H, F>(
+    stream: WatchedStream,
+    connection: &Arc<Connection>,
     handler: H,
-) -> impl GracefulConnection<Error = hyper::Error> + Send
+) -> impl GracefulConnection<Error = hyper::Error> + Send + use<H, F>
 where
     H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
-    let head = room.patience();
+    let connection = Arc::clone(connection);
     let service = service_fn(move |mut request: Request<Incoming>| {
+        connection.enter(Stage::Busy);
         // A proxy in front that reads such a body differently from us would take a part of it for
         // the next request (request smuggling; RFC 9112, 11.2). WorkOS sends a length; without one
         // the connection is closed after the answer, and with it what might have been smuggled.
         let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
-        request.extensions_mut().insert(room.patience());
-        request.extensions_mut().insert(peer);
-        let answer = handler(request);
+        request.extensions_mut().insert(Arc::clone(&connection));
+        let (answer, connection) = (handler(request), Arc::clone(&connection));
         async move {
             let answer = answer.await;
-            Ok::<_, Infallible>(if chunked { closing(answer) } else { answer })
+            connection.enter(Stage::Idle);
+            let last = connection.is_last_request() || chunked;
+            Ok::<_, Infallible>(if last { closing(answer) } else { answer })
         }
     });
     http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(head.0)
+        // The sweep knows more about whom to wait for.
+        .header_read_timeout(None)
         .max_buf_size(HEAD_BYTES)
         .max_headers(HEAD_LINES)
         .serve_connection(TokioIo::new(stream), service)

@@ -59,7 +59,7 @@ impl Collector {
         let listener = free_port().await;
         let (address, batches, stop) =
             (listener.local_addr().expect("an address"), Arc::default(), CancellationToken::new());
-        let limits = Limits { connections: 16, drain: Duration::from_secs(1) };
+        let limits = Limits::new(64, Duration::from_secs(1));
         let kept: Arc<Mutex<Vec<Bytes>>> = Arc::clone(&batches);
         let take = move |request| take(request, Arc::clone(&kept));
         let server =

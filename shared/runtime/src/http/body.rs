@@ -1,5 +1,7 @@
 //! Reading request bodies with a bound on each, and on all of them together.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::{
@@ -10,7 +12,7 @@ use hyper::{
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Answer, Patience, RETRY_SOON, USUAL, closing, problem};
+use super::{Answer, RETRY_SOON, closing, connection::Connection, occupancy::USUAL, problem};
 
 /// Bodies up to this size are always read. WorkOS's `magic_auth.created` is under 1 KiB.
 const SMALL: usize = 16 * 1024;
@@ -83,11 +85,16 @@ impl Bodies {
 
     /// Reads the body of a request with this head, within the time that the head allows it.
     pub async fn read(&self, head: &Parts, body: Incoming) -> Result<Bytes, BodyError> {
-        let Patience(patience) = head.extensions.get().copied().unwrap_or(USUAL);
+        let connection = head.extensions.get::<Arc<Connection>>();
+        let patience = connection.map_or(USUAL, |connection| connection.patience());
         let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
         if declared > self.limit {
             return Err(BodyError::TooLarge);
         }
+        if body.is_end_stream() {
+            return Ok(Bytes::new());
+        }
+        let _reading = connection.map(Connection::reading_body);
         tokio::time::timeout(patience, self.collect(body, declared))
             .await
             .unwrap_or(Err(BodyError::TooSlow))

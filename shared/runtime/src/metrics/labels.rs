@@ -41,8 +41,23 @@ labels! {
         TooLarge = "too_large",
         /// A body that did not arrive in time, answered 408, or broke off.
         Incomplete = "incomplete",
+        /// A large body while as many as allowed were being read, answered 503.
+        Crowded = "crowded",
         /// The queue could not take it, answered 503.
         Unavailable = "unavailable",
+    }
+    /// Why a connection was closed.
+    HttpClosed {
+        /// By the client, or after an answer that said so.
+        Finished = "finished",
+        /// No request within the keep-alive time.
+        Idle = "idle",
+        /// The head of a request took too long.
+        Slow = "slow",
+        /// The client did not read its answers.
+        Unread = "unread",
+        /// It gave its place to a newer connection.
+        Crowded = "crowded",
     }
     /// Whether a dependency did what was asked.
     Success {
@@ -72,6 +87,8 @@ labels! {
         Busy = "busy",
         /// The mail was sent already.
         Done = "done",
+        /// New, and its user is at the limit.
+        OverLimit = "over_limit",
         /// Ours no more when we were about to send.
         Lost = "lost",
         /// Completed after our lease had passed on: two mails are possible.
@@ -143,6 +160,8 @@ labels! {
         Misconfigured = "misconfigured",
         /// Too many from one address.
         Limited = "limited",
+        /// The client hung up meanwhile.
+        Abandoned = "abandoned",
     }
     /// Why a state is not believed.
     StateRefusal {
@@ -163,6 +182,10 @@ labels! {
         Refused = "refused",
         /// Nobody knows: WorkOS did not answer, or refuses us.
         Failed = "failed",
+        /// Too many that were refused from one address.
+        Limited = "limited",
+        /// The client hung up meanwhile.
+        Abandoned = "abandoned",
     }
     /// A part of the queue.
     Part {

@@ -19,8 +19,8 @@ pub use self::declare::Misdeclared;
 use self::{
     declare::{ATTEMPTS, Declare, LIFE, QUICK, RELAY},
     labels::{
-        ClaimResult, ClaimStep, ConnectionName, Ending, Part, Reconciled, SmtpResult, Success,
-        Webhook, WorkosResult,
+        ClaimResult, ClaimStep, ConnectionName, Ending, HttpClosed, Part, Reconciled, SmtpResult,
+        Success, Webhook, WorkosResult,
     },
     sign_in::SignIns,
 };
@@ -31,6 +31,8 @@ pub struct Metrics {
     webhooks: IntCounterVec,
     webhook_seconds: Histogram,
     http_connections: IntGauge,
+    http_closed: IntCounterVec,
+    untrusted_forwarded: IntCounter,
     publish_seconds: HistogramVec,
     deliveries: IntCounter,
     outcomes: IntCounterVec,
@@ -47,6 +49,7 @@ pub struct Metrics {
     clock_skew: IntCounter,
     clock_offset: Gauge,
     settle_failures: IntCounter,
+    dead_letters_dropped: IntCounter,
     queue_depth: IntGaugeVec,
     connected: IntGaugeVec,
     blocked: IntGauge,
@@ -83,6 +86,15 @@ impl Metrics {
             )?,
             http_connections: new
                 .gauge("authpost_http_connections", "Open connections on the public listener.")?,
+            http_closed: new.counters(
+                "authpost_http_closed_total",
+                "Closed connections of the public listener by reason.",
+                &["reason"],
+            )?,
+            untrusted_forwarded: new.counter(
+                "authpost_http_untrusted_forwarded_total",
+                "Requests with X-Forwarded-For from outside AUTHPOST_TRUSTED_PROXIES.",
+            )?,
             publish_seconds: new.histograms(
                 "authpost_publish_seconds",
                 "Time from publishing an event to the confirm of the broker or the fsync.",
@@ -159,6 +171,10 @@ impl Metrics {
                 "authpost_settle_failures_total",
                 "Outcomes that could not be settled; the queue delivers the message again.",
             )?,
+            dead_letters_dropped: new.counter(
+                "authpost_dead_letters_dropped_total",
+                "Dead letters deleted, oldest first, because there were AUTHPOST_DEAD_MAX of them.",
+            )?,
             queue_depth: new.gauges(
                 "authpost_queue_depth",
                 "Messages by queue, as last reported by the engine.",
@@ -202,6 +218,9 @@ impl Metrics {
         Webhook::ALL
             .iter()
             .for_each(|label| self.webhooks.with_label_values(&[label.label()]).reset());
+        HttpClosed::ALL
+            .iter()
+            .for_each(|label| self.http_closed.with_label_values(&[label.label()]).reset());
         ClaimResult::ALL
             .iter()
             .for_each(|label| self.claims.with_label_values(&[label.label()]).reset());

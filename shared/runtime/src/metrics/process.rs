@@ -2,10 +2,11 @@
 //! (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>). Read from
 //! `/proc` (proc_pid_stat(5)) at each scrape; absent where that cannot be read.
 
-use std::fs;
+use std::{fs, sync::LazyLock, time::Duration};
 
 use nix::{
     sys::resource::{Resource, getrlimit},
+    time::{ClockId, clock_gettime},
     unistd::{SysconfVar, sysconf},
 };
 use prometheus::{
@@ -72,6 +73,14 @@ struct Usage {
     gauges: [f64; 6],
 }
 
+/// When the machine started, in seconds since the epoch. Not from `/proc/stat`, which a service
+/// manager may hide; and read one time, so that the start time does not vary.
+static BOOT: LazyLock<Option<f64>> = LazyLock::new(|| {
+    let uptime = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
+    let now = Duration::from(clock_gettime(ClockId::CLOCK_REALTIME).ok()?);
+    Some(now.checked_sub(uptime)?.as_secs_f64())
+});
+
 /// The units that `/proc` counts in.
 struct Units {
     ticks_per_second: f64,
@@ -84,12 +93,10 @@ impl Usage {
     fn read() -> Option<Self> {
         let open_fds = fs::read_dir("/proc/self/fd").ok()?.count();
         let (max_fds, _) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
-        let machine = fs::read_to_string("/proc/stat").ok()?;
-        let boot = machine.lines().find_map(|line| line.strip_prefix("btime "))?;
         let units = Units {
             ticks_per_second: number(sysconf(SysconfVar::CLK_TCK).ok()??),
             page_bytes: number(sysconf(SysconfVar::PAGE_SIZE).ok()??),
-            boot_seconds: boot.trim().parse().ok()?,
+            boot_seconds: (*BOOT)?,
         };
         let process = fs::read_to_string("/proc/self/stat").ok()?;
         parse(&process, &units, [number(open_fds), number(max_fds)])

@@ -8,10 +8,11 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Metrics,
     labels::{
-        ClaimResult, ClaimStep, ConnectionName, Ending, Part, Reconciled, SmtpResult, Success,
-        Webhook, WorkosResult,
+        ClaimResult, ClaimStep, ConnectionName, Ending, HttpClosed, Part, Reconciled, SmtpResult,
+        Success, Webhook, WorkosResult,
     },
 };
+use crate::http::{Closed, ConnectionEvent};
 
 impl Metrics {
     /// Counts one answered webhook request, which took `took`.
@@ -23,9 +24,23 @@ impl Metrics {
         }
     }
 
-    /// Counts a connection that opened (`true`) or closed on the public listener.
-    pub fn http_connection(&self, opened: bool) {
-        if opened { self.http_connections.inc() } else { self.http_connections.dec() }
+    /// Counts a connection that opened or closed on the public listener.
+    pub fn http_connection(&self, event: ConnectionEvent) {
+        let why = match event {
+            ConnectionEvent::Opened => return self.http_connections.inc(),
+            ConnectionEvent::Closed(Closed::Finished) => HttpClosed::Finished,
+            ConnectionEvent::Closed(Closed::Idle) => HttpClosed::Idle,
+            ConnectionEvent::Closed(Closed::Slow) => HttpClosed::Slow,
+            ConnectionEvent::Closed(Closed::Unread) => HttpClosed::Unread,
+            ConnectionEvent::Closed(Closed::Crowded) => HttpClosed::Crowded,
+        };
+        self.http_connections.dec();
+        self.http_closed.with_label_values(&[why.label()]).inc();
+    }
+
+    /// Counts one request with `X-Forwarded-For` from an address that is no trusted proxy.
+    pub fn untrusted_forwarded(&self) {
+        self.untrusted_forwarded.inc();
     }
 
     /// Counts one publish, confirmed or failed after `took`.
@@ -108,6 +123,17 @@ impl Metrics {
     /// Counts one outcome that could not be settled at the queue.
     pub fn settle_failed(&self) {
         self.settle_failures.inc();
+    }
+
+    /// Counts dead letters that were deleted because there were too many.
+    pub fn dead_letters_dropped(&self, count: u64) {
+        self.dead_letters_dropped.inc_by(count);
+    }
+
+    /// How many dead letters the engine last reported.
+    pub fn dead_letters(&self) -> u64 {
+        let depth = self.queue_depth.with_label_values(&[Part::Dead.label()]).get();
+        u64::try_from(depth).unwrap_or(0)
     }
 
     /// Sets the depths, as the engine reports them.

@@ -1,0 +1,7 @@
+//! What others can cause: time of the processor, places, mails, dead letters, and what an
+//! operator's terminal shows.
+
+mod costs;
+mod mails;
+mod places;
+mod terminal;
