@@ -5,6 +5,7 @@
 //! mail.
 
 mod page;
+pub mod proxies;
 pub mod routes;
 mod server;
 pub mod sign_in;

@@ -7,10 +7,11 @@ use hyper::{
     body::Incoming,
     header::{ALLOW, HeaderValue},
 };
-use runtime::http::{Answer, answer, problem};
+use runtime::http::{Answer, Connection, answer, problem};
 
 use crate::{
     page::{self, Page},
+    proxies::FORWARDED,
     sign_in::{self, is_preflight},
     state::Ingress,
     webhook,
@@ -60,6 +61,7 @@ pub const TABLE: &[(&str, Endpoint)] = &[
 
 /// Routes a request. The trailing slash is optional: the documented webhook URL has one.
 pub(crate) async fn route(ingress: Arc<Ingress>, request: Request<Incoming>) -> Answer {
+    note_forwarded(&ingress, &request);
     let path = request.uri().path();
     let path = path.strip_suffix('/').unwrap_or(path);
     let Some((_, endpoint)) = TABLE.iter().find(|(known, _)| *known == path) else {
@@ -77,6 +79,26 @@ pub(crate) async fn route(ingress: Arc<Ingress>, request: Request<Incoming>) -> 
         Endpoint::OpenApi => answer(StatusCode::OK, "application/json", OPENAPI),
         Endpoint::Page(page) if ingress.login_page => page::page_answer(*page),
         Endpoint::Page(_) => nothing_here(),
+    }
+}
+
+/// A proxy that is not listed makes all people behind it one client: one of them can use up the
+/// limits of all. Nothing else would say so.
+fn note_forwarded(ingress: &Ingress, request: &Request<Incoming>) {
+    if !request.headers().contains_key(FORWARDED) {
+        return;
+    }
+    let Some(connection) = request.extensions().get::<Arc<Connection>>() else { return };
+    if ingress.proxies.trust(connection.peer()) {
+        return;
+    }
+    ingress.metrics.untrusted_forwarded();
+    if let Some(suppressed) = ingress.forwarded_log.allow() {
+        tracing::warn!(
+            address = %connection.peer(), suppressed,
+            "ignored X-Forwarded-For from an address outside AUTHPOST_TRUSTED_PROXIES: if that is \
+             your proxy, list its network there, or all people behind it share one rate limit"
+        );
     }
 }
 

@@ -3,7 +3,7 @@
 //! [`sign_in`] is the whole story. A state is consumed before its code is sent to WorkOS, and the
 //! code is sent there one time: whatever fails after that, the person starts over.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use domain::{
     fault::{Fault, Reason},
@@ -17,7 +17,7 @@ use domain::{
 };
 use hyper::{Request, StatusCode, body::Incoming, header::HeaderMap};
 use runtime::{
-    http::{Answer, json, problem},
+    http::{Answer, json},
     metrics::labels::{SignInResult, StateRefusal, Success},
 };
 use secrecy::ExposeSecret as _;
@@ -25,13 +25,21 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use super::{cookies, login_url::browser_url, service::SignInService, visitors::too_many_requests};
+use super::{
+    cookies,
+    login_url::browser_url,
+    rate_limit::too_many_requests,
+    service::{OnHangUp, SignInService},
+};
 
 /// How long a used state is remembered: longer than any clock accepts it.
 const USED_KEPT: Duration = Duration::from_secs(2 * LIFE.as_secs().unsigned_abs());
 
 /// Longest wait for all calls to WorkOS together: a person is waiting.
 const LIMIT: Duration = Duration::from_secs(15);
+
+/// Calls to WorkOS that one callback makes: the exchange, and a page of memberships.
+const CALLS: u32 = 2;
 
 /// What AuthKit put into the query of the callback.
 #[derive(Deserialize)]
@@ -63,13 +71,9 @@ enum NotSignedIn {
     Fault(Fault),
 }
 
-pub(super) async fn answer_callback(
-    service: Arc<SignInService>,
-    request: Request<Incoming>,
-) -> Answer {
+pub(super) async fn answer_callback(service: &SignInService, request: Request<Incoming>) -> Answer {
     let (head, body) = request.into_parts();
-    let visitor = service.config.proxies.visitor(&head);
-    if let Err(wait) = service.callbacks.check(&visitor) {
+    if let Err(wait) = service.callbacks.check(service.client(&head)) {
         service.deps.metrics.sign_in.ended(SignInResult::Limited);
         return too_many_requests(wait);
     }
@@ -77,24 +81,16 @@ pub(super) async fn answer_callback(
         Ok(callback) => callback,
         Err(refusal) => return refusal,
     };
-    // In a task of its own: a browser that hangs up must not leave a code half redeemed and
-    // uncounted.
-    let finished = tokio::spawn(async move {
-        let ending = sign_in(&service, callback, &head.headers, &visitor).await;
-        conclude(&service, ending)
-    });
-    let failed = |_| {
-        problem(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "The sign-in could not be handled. Start again.",
-        )
-    };
-    finished.await.unwrap_or_else(failed)
+    // Ends with its client: nobody else could be given the session.
+    let counts = &service.deps.metrics.sign_in;
+    let hung_up = OnHangUp::new(|| counts.ended(SignInResult::Abandoned));
+    let ending = sign_in(service, callback, &head.headers, &service.visitor(&head)).await;
+    hung_up.disarm();
+    conclude(service, ending)
 }
 
-/// One callback: check the state, consume it, redeem the code, check the token, check the
-/// memberships.
+/// One callback: check the state, wait for a turn at WorkOS, consume the state, redeem the code,
+/// check the token, check the memberships.
 async fn sign_in(
     service: &SignInService,
     callback: Callback,
@@ -102,6 +98,7 @@ async fn sign_in(
     visitor: &Visitor,
 ) -> Result<SignedIn, NotSignedIn> {
     let (attempt, key) = open_state(service, callback.state.as_deref(), headers)?;
+    let _pass = service.gate.enter(CALLS).await.map_err(NotSignedIn::Fault)?;
     consume_state(service, &attempt).await?;
     if let Some(error) = callback.error {
         return Err(refused_by_authkit(&error));
@@ -190,9 +187,13 @@ async fn redeem(
         .verify(token)
         .await
         .map_err(|untrusted| NotSignedIn::Fault(untrusted.into_fault()))?;
+    if claims.sub != tokens.user.id {
+        let detail = "the session token is of another user than the answer";
+        return Err(NotSignedIn::Fault(Fault::doubtful(Reason::WorkosBadAnswer, detail)));
+    }
     let memberships =
         service.deps.provider.memberships(&tokens.user.id).await.map_err(NotSignedIn::Fault)?;
-    if may_enter(&memberships, attempt.organization_id.as_deref()) {
+    if may_enter(&memberships, attempt.organization_id.as_deref(), claims.org_id.as_deref()) {
         Ok(SignedIn { tokens, claims })
     } else {
         Err(NotSignedIn::MembershipDeactivated(Some(claims.sid)))
@@ -242,7 +243,7 @@ fn signed_in_answer(service: &SignInService, signed_in: &SignedIn) -> (SignInRes
     let SignedIn { tokens, claims } = signed_in;
     let body = json!({
         "response_type": "LOGIN_SUCCESSFUL", "message": "Signed in.", "user": tokens.user,
-        "organization_id": claims.org_id.as_ref().or(tokens.organization_id.as_ref()),
+        "organization_id": claims.org_id,
         "expires_at": claims.expires_at(),
     });
     let mut answer = json(StatusCode::OK, &body);

@@ -14,6 +14,7 @@ use hyper::{
     HeaderMap,
     header::{AUTHORIZATION, COOKIE, HeaderValue, SET_COOKIE},
 };
+use memchr::memmem;
 use runtime::http::Answer;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -35,14 +36,43 @@ pub(super) struct TokenTooLarge;
 
 /// The value of the one cookie of this name; `None` if there are several, because at least one was
 /// not set by us.
+///
+/// Other cookies may hold any bytes. Only the space and the tab are white space around a name: with
+/// Unicode's, a cookie that a sibling host can set would pass for one with our prefix.
 fn read_cookie(headers: &HeaderMap, name: &str) -> Option<String> {
-    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let mut found =
-        lines.flat_map(Cookie::split_parse).flatten().filter(|cookie| cookie.name() == name);
-    match (found.next(), found.next()) {
-        (Some(cookie), None) => Some(cookie.value().to_owned()),
-        _ => None,
+    let lines = headers.get_all(COOKIE).iter();
+    let mut found = lines.flat_map(|line| values(line.as_bytes(), name.as_bytes()));
+    let (Some(value), None) = (found.next(), found.next()) else { return None };
+    let ours = value.iter().all(u8::is_ascii_graphic);
+    std::str::from_utf8(value).ok().filter(|_| ours).map(str::to_owned)
+}
+
+/// The values of the cookies of this name in one header line. It looks for the name first, so that
+/// a line of many short pairs costs no more than another of its size.
+fn values<'a>(line: &'a [u8], name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    memmem::find_iter(line, name).filter_map(move |at| {
+        let before = trim_end(&line[..at]);
+        if !before.is_empty() && !before.ends_with(b";") {
+            return None;
+        }
+        let rest = trim_start(&line[at + name.len()..]).strip_prefix(b"=")?;
+        let end = memchr::memchr(b';', rest).unwrap_or(rest.len());
+        Some(trim_start(trim_end(&rest[..end])))
+    })
+}
+
+fn trim_start(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
     }
+    bytes
+}
+
+fn trim_end(mut bytes: &[u8]) -> &[u8] {
+    while let [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
 }
 
 /// The key that this browser was given for the time it is at AuthKit.

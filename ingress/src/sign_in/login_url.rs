@@ -10,8 +10,8 @@ use url::Url;
 
 use super::{
     cookies,
+    rate_limit::too_many_requests,
     service::{SignInService, bad_request},
-    visitors::too_many_requests,
 };
 
 /// Longest `login_hint` passed on, in bytes (RFC 5321, 4.5.3.1, and a little more).
@@ -57,7 +57,7 @@ pub(super) async fn answer_login_url(
             "Signing in by WorkOS is switched off. Use the other login.",
         );
     }
-    if let Err(wait) = service.login_urls.check(&service.config.proxies.visitor(&head)) {
+    if let Err(wait) = service.login_urls.check(service.client(&head)) {
         return too_many_requests(wait);
     }
     let ask: LoginUrlRequest = match service.read_json(&head, body).await {

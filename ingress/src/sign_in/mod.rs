@@ -7,11 +7,12 @@
 mod callback;
 mod cookies;
 mod endpoint;
+mod gate;
 mod login_url;
 pub mod origins;
+mod rate_limit;
 mod service;
 mod session;
-pub mod visitors;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use self::origins::Origins;
 
 pub use self::{
     endpoint::Endpoint,
+    gate::MOST_CALLS,
     service::{Deps, SignInConfig, SignInService},
 };
 
@@ -34,7 +36,7 @@ pub(crate) async fn answer_sign_in(
 ) -> Answer {
     let Some(service) = service else { return not_configured(endpoint) };
     let origin = request.headers().get(ORIGIN).cloned();
-    if !service.config.origins.allow(request.headers()) {
+    if !service.config.origins.allow(&request) {
         let refusal = problem(
             StatusCode::FORBIDDEN,
             "origin_not_allowed",
@@ -48,8 +50,8 @@ pub(crate) async fn answer_sign_in(
         match endpoint {
             Endpoint::LoginConfig => json(StatusCode::OK, &login_mode(service.config.enabled)),
             Endpoint::LoginUrl => login_url::answer_login_url(&service, request).await,
-            Endpoint::Callback => callback::answer_callback(service, request).await,
-            Endpoint::Refresh => session::refresh(service, request).await,
+            Endpoint::Callback => callback::answer_callback(&service, request).await,
+            Endpoint::Refresh => session::refresh(&service, request).await,
             Endpoint::Logout => session::logout(&service, request).await,
             Endpoint::Session => session::show(&service, request.headers()).await,
         }

@@ -2,22 +2,26 @@
 //! people back to.
 
 use hyper::{
-    HeaderMap, StatusCode,
+    HeaderMap, Method, Request, StatusCode,
     header::{
         ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS,
-        ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
+        ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, COOKIE,
         HeaderValue, ORIGIN, VARY,
     },
 };
 use runtime::http::{Answer, answer, client::is_loopback};
-use url::{Origin, Url};
+use url::Url;
 
 /// Longest redirect URL, in bytes. It is a part of the state.
 const MAX_REDIRECT: usize = 1024;
 
-/// Origins such as `https://app.example.com`, compared as a browser compares them (RFC 6454).
+/// A browser's word for how the page that sent a request is related to us (Fetch Metadata).
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
+
+/// Origins such as `https://app.example.com`, each in the one form that browsers send (RFC 6454,
+/// 6.2), so that a header is compared as bytes and never parsed.
 #[derive(Debug, Clone, Default)]
-pub struct Origins(Vec<Origin>);
+pub struct Origins(Vec<String>);
 
 /// The text is not an origin that can be allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,9 +39,9 @@ impl Origins {
                 && url.query().is_none()
                 && url.fragment().is_none()
                 && no_user(&url);
-            if bare && is_safe(&url) { Ok(url.origin()) } else { Err(NotAnOrigin) }
+            if bare && is_safe(&url) { Ok(serialized(&url)) } else { Err(NotAnOrigin) }
         };
-        let origins: Vec<Origin> =
+        let origins: Vec<String> =
             texts.into_iter().map(|text| origin(text.trim())).collect::<Result<_, _>>()?;
         if origins.is_empty() { Err(NotAnOrigin) } else { Ok(Self(origins)) }
     }
@@ -47,7 +51,7 @@ impl Origins {
     pub fn with_loopback(mut self, port: u16) -> Self {
         let here = ["127.0.0.1", "localhost", "[::1]"]
             .map(|host| Url::parse(&format!("http://{host}:{port}")));
-        self.0.extend(here.into_iter().flatten().map(|url| url.origin()));
+        self.0.extend(here.iter().flatten().map(serialized));
         self
     }
 
@@ -56,20 +60,24 @@ impl Origins {
     pub(super) fn redirect(&self, text: &str) -> Option<Url> {
         let plain = text.len() <= MAX_REDIRECT
             && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-        let url = Url::parse(text).ok().filter(|_| plain)?;
-        let fits = self.0.contains(&url.origin()) && no_user(&url) && url.fragment().is_none();
+        let url = Url::parse(text).ok().filter(|url| plain && is_web(url, text))?;
+        let fits = self.0.contains(&serialized(&url)) && no_user(&url) && url.fragment().is_none();
         fits.then_some(url)
     }
 
     fn has(&self, origin: &HeaderValue) -> bool {
-        let url = origin.to_str().ok().and_then(|text| Url::parse(text).ok());
-        url.is_some_and(|url| self.0.contains(&url.origin()))
+        self.0.iter().any(|listed| listed.as_bytes() == origin.as_bytes())
     }
 
     /// Whether the page that sent a request is allowed. A request without `Origin` comes from no
-    /// page.
-    pub(super) fn allow(&self, headers: &HeaderMap) -> bool {
-        headers.get_all(ORIGIN).iter().all(|origin| self.has(origin))
+    /// page, unless the browser says otherwise.
+    pub(super) fn allow<B>(&self, request: &Request<B>) -> bool {
+        let headers = request.headers();
+        let mut origins = headers.get_all(ORIGIN).iter();
+        match origins.next() {
+            Some(first) => self.has(first) && origins.all(|origin| self.has(origin)),
+            None => request.method() != Method::POST || !is_of_another_site(headers),
+        }
     }
 
     /// The answer to a preflight request (Fetch, 3.3).
@@ -95,6 +103,24 @@ impl Origins {
         }
         answer
     }
+}
+
+/// A POST with our cookies that another origin caused, by the browser's word.
+fn is_of_another_site(headers: &HeaderMap) -> bool {
+    let ours = |site: &HeaderValue| matches!(site.as_bytes(), b"same-origin" | b"none");
+    headers.contains_key(COOKIE) && !headers.get_all(SEC_FETCH_SITE).iter().all(ours)
+}
+
+/// The origin of an `http` or `https` URL. Other schemes must not come here: `blob:` URLs have the
+/// origin of what they contain.
+fn serialized(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+/// Whether this is the text of a web URL with its two slashes; the parser would do without.
+fn is_web(url: &Url, text: &str) -> bool {
+    let rest = text.get(url.scheme().len()..).and_then(|rest| rest.strip_prefix("://"));
+    matches!(url.scheme(), "http" | "https") && rest.is_some_and(|rest| !rest.starts_with('/'))
 }
 
 fn no_user(url: &Url) -> bool {

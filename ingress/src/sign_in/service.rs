@@ -1,23 +1,30 @@
 //! What the endpoints for signing in share: configuration, dependencies, reading JSON, answering
 //! faults.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    num::NonZeroU32,
+    sync::Arc,
+};
 
 use domain::{
     clock::Clock,
     fault::{Fault, Severity},
     nonces::NonceStore,
     sessions::SessionVerifier,
-    sign_in::{provider::SignInProvider, state::StateKey},
+    sign_in::{
+        provider::{SignInProvider, Visitor},
+        state::StateKey,
+    },
 };
 use hyper::{
     HeaderMap, StatusCode,
     body::Incoming,
-    header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER},
+    header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT},
     http::request::Parts,
 };
 use runtime::{
-    http::{Answer, Bodies, closing, problem},
+    http::{Answer, Bodies, Connection, closing, problem},
     log_throttle::LogThrottle,
     metrics::Metrics,
     random::Entropy,
@@ -25,10 +32,14 @@ use runtime::{
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::{
-    origins::Origins,
-    visitors::{Proxies, RateLimit},
-};
+use super::{gate::Gate, origins::Origins, rate_limit::RateLimit};
+use crate::proxies::Proxies;
+
+/// The address of a client whose connection is not known.
+pub(super) const UNKNOWN: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+
+/// Longest `User-Agent` passed on, in bytes.
+const MAX_USER_AGENT: usize = 512;
 
 /// Largest body, in bytes. A callback's holds a state and a code, each of a few hundred bytes.
 const MAX_BODY: usize = 16 * 1024;
@@ -46,8 +57,10 @@ pub struct SignInConfig {
     pub state_key: StateKey,
     /// Whether people sign in here; otherwise by the application's own login.
     pub enabled: bool,
-    /// Most requests per minute and address, for each of the two endpoints that anybody can reach.
+    /// Most requests per minute and address, for each of the endpoints that anybody can reach.
     pub rate: NonZeroU32,
+    /// Most calls to WorkOS per second that clients can cause.
+    pub workos_rate: NonZeroU32,
     /// Proxies whose `X-Forwarded-For` is trusted.
     pub proxies: Proxies,
 }
@@ -71,6 +84,9 @@ pub struct SignInService {
     pub(super) deps: Deps,
     pub(super) login_urls: RateLimit,
     pub(super) callbacks: RateLimit,
+    /// Of refresh tokens that were refused.
+    pub(super) refreshes: RateLimit,
+    pub(super) gate: Gate,
     bodies: Bodies,
     fault_log: LogThrottle,
 }
@@ -78,21 +94,30 @@ pub struct SignInService {
 impl SignInService {
     /// Signs people in as `config` says.
     pub fn new(config: SignInConfig, deps: Deps) -> Self {
-        let (login_urls, callbacks) = (RateLimit::new(config.rate), RateLimit::new(config.rate));
         Self {
+            login_urls: RateLimit::new(config.rate),
+            callbacks: RateLimit::new(config.rate),
+            refreshes: RateLimit::new(config.rate),
+            gate: Gate::new(config.workos_rate),
             config,
             deps,
-            login_urls,
-            callbacks,
             bodies: Bodies::new(MAX_BODY, 1),
             fault_log: LogThrottle::default(),
         }
     }
 
-    /// Drops the rate-limit state of addresses that have been idle. To be called every few seconds.
-    pub fn forget_idle_addresses(&self) {
-        self.login_urls.forget_idle();
-        self.callbacks.forget_idle();
+    /// The address of the client behind a request.
+    pub(super) fn client(&self, head: &Parts) -> IpAddr {
+        let connection = head.extensions.get::<Arc<Connection>>();
+        let peer = connection.map_or(UNKNOWN, |connection| connection.peer());
+        self.config.proxies.client(peer, &head.headers)
+    }
+
+    /// The visitor behind a request, as WorkOS is told of them.
+    pub(super) fn visitor(&self, head: &Parts) -> Visitor {
+        let user_agent = head.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
+        let user_agent = user_agent.filter(|text| text.len() <= MAX_USER_AGENT).map(str::to_owned);
+        Visitor { address: Some(self.client(head)), user_agent }
     }
 
     /// Reads a JSON body. Accepts only `application/json`: a page of another site cannot send that
@@ -142,6 +167,28 @@ impl SignInService {
             problem(status, kind, "Signing in does not work at the moment. Try again later.");
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         answer
+    }
+}
+
+/// Does something if a request is dropped before its answer is ready, because its client hung up.
+pub(super) struct OnHangUp<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> OnHangUp<F> {
+    pub(super) fn new(what: F) -> Self {
+        Self(Some(what))
+    }
+
+    /// The answer came while the client was there.
+    pub(super) fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl<F: FnOnce()> Drop for OnHangUp<F> {
+    fn drop(&mut self) {
+        if let Some(what) = self.0.take() {
+            what();
+        }
     }
 }
 

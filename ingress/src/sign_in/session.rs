@@ -1,7 +1,5 @@
 //! Sessions: whose it is, refreshing it, ending it.
 
-use std::sync::Arc;
-
 use domain::{
     fault::{Fault, Reason},
     sessions::{TokenClaims, UntrustedToken},
@@ -26,7 +24,8 @@ use serde_json::json;
 use super::{
     callback::logout_url,
     cookies,
-    service::{SignInService, bad_request},
+    rate_limit::too_many_requests,
+    service::{OnHangUp, SignInService, UNKNOWN, bad_request},
 };
 
 /// For a reverse proxy's forward-auth (nginx `auth_request`, Traefik `forwardAuth`).
@@ -47,11 +46,13 @@ pub(super) async fn show(service: &SignInService, headers: &HeaderMap) -> Answer
 }
 
 fn describe(claims: &TokenClaims) -> Answer {
+    let permissions =
+        if claims.permissions.is_null() { json!([]) } else { claims.permissions.clone() };
     let mut answer = json(
         StatusCode::OK,
         &json!({
             "user_id": claims.sub, "session_id": claims.sid, "organization_id": claims.org_id,
-            "role": claims.role, "permissions": claims.permissions, "expires_at": claims.expires_at(),
+            "role": claims.role, "permissions": permissions, "expires_at": claims.expires_at(),
         }),
     );
     // Both headers always, even if empty: a proxy that copies only those present would pass on a
@@ -74,24 +75,43 @@ fn not_signed_in() -> Answer {
 }
 
 /// Exchanges the refresh token for new tokens. Like a code it is good for one time, so WorkOS is
-/// asked one time.
-pub(super) async fn refresh(service: Arc<SignInService>, request: Request<Incoming>) -> Answer {
+/// asked one time. Ends with its client: nobody else could be given the new tokens.
+pub(super) async fn refresh(service: &SignInService, request: Request<Incoming>) -> Answer {
     let (head, _) = request.into_parts();
-    let Some(token) = cookies::refresh(&head.headers) else {
-        service.deps.metrics.sign_in.refresh(Refresh::Refused);
-        return not_signed_in();
+    let counts = &service.deps.metrics.sign_in;
+    let (result, answer) = match cookies::refresh(&head.headers) {
+        None => (Refresh::Refused, not_signed_in()),
+        Some(token) => {
+            let hung_up = OnHangUp::new(|| counts.refresh(Refresh::Abandoned));
+            let refreshed = renew_within_limit(service, &token, &service.visitor(&head)).await;
+            hung_up.disarm();
+            refreshed
+        }
     };
-    let visitor = service.config.proxies.visitor(&head);
-    // In a task of its own: a browser that hangs up must not lose the session, whose old token may
-    // be used up by now.
-    let finished = tokio::spawn(async move {
-        let (result, answer) = renew(&service, &token, &visitor).await;
-        service.deps.metrics.sign_in.refresh(result);
-        answer
-    });
-    finished.await.unwrap_or_else(|_| {
-        problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The session could not be renewed.")
-    })
+    counts.refresh(result);
+    answer
+}
+
+/// Tokens that are refused count towards the limit of their address. Others do not: behind one
+/// address there may be many people.
+async fn renew_within_limit(
+    service: &SignInService,
+    token: &SecretString,
+    visitor: &Visitor,
+) -> (Refresh, Answer) {
+    let address = visitor.address.unwrap_or(UNKNOWN);
+    if let Err(wait) = service.refreshes.check(address) {
+        return (Refresh::Limited, too_many_requests(wait));
+    }
+    if service.gate.was_refused(token) {
+        return (Refresh::Refused, not_signed_in());
+    }
+    let (result, answer) = renew(service, token, visitor).await;
+    match result {
+        Refresh::Refused => service.gate.remember_refused(token),
+        _ => service.refreshes.forgive(address),
+    }
+    (result, answer)
 }
 
 async fn renew(
@@ -99,6 +119,10 @@ async fn renew(
     token: &SecretString,
     visitor: &Visitor,
 ) -> (Refresh, Answer) {
+    let _pass = match service.gate.enter(1).await {
+        Ok(pass) => pass,
+        Err(fault) => return (Refresh::Failed, service.fault_answer(&fault)),
+    };
     match service.deps.provider.refresh(token, visitor).await {
         Ok(tokens) => match refreshed(service, &tokens).await {
             Ok(answer) => (Refresh::Ok, answer),

@@ -7,6 +7,7 @@
 
 mod events;
 mod post;
+mod quota;
 mod sign_in;
 
 use std::{
@@ -33,7 +34,10 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch, task::AbortHandle};
 use tokio_util::sync::CancellationToken;
 
-use self::sign_in::{AuthKit, Webhooks};
+use self::{
+    quota::Quota,
+    sign_in::{AuthKit, Webhooks},
+};
 
 pub use self::{
     post::{PostError, Posted, post},
@@ -114,6 +118,7 @@ struct Shared {
     /// Everything that happened, oldest first.
     history: Mutex<Vec<MagicAuth>>,
     instead: Mutex<VecDeque<Override>>,
+    quota: Mutex<Option<Quota>>,
     reads: watch::Sender<Vec<(String, Timestamp)>>,
 }
 
@@ -140,13 +145,14 @@ impl StandIn {
             codes: Mutex::default(),
             history: Mutex::default(),
             instead: Mutex::default(),
+            quota: Mutex::default(),
             reads: watch::Sender::new(Vec::new()),
         });
         let handler = {
             let shared = Arc::clone(&shared);
             move |request| dated(Arc::clone(&shared), request)
         };
-        let limits = Limits { connections: 4096, drain: Duration::ZERO };
+        let limits = Limits::new(4096, Duration::ZERO);
         let serving =
             http::serve(listener, limits, CancellationToken::new(), Arc::new(|_| {}), handler);
         Ok(Self { address, shared, server: tokio::spawn(serving).abort_handle() })
@@ -192,6 +198,21 @@ impl StandIn {
     /// The user id that belongs to this address.
     pub fn user_id(&self, email: &str) -> String {
         self.shared.authkit.user_id(email, self.shared.clock.now())
+    }
+
+    /// Answers 429 to what is over `most` requests in any `window`.
+    pub fn enforce_quota(&self, most: usize, window: Duration) {
+        *self.shared.quota.lock() = Some(Quota::new(most, window));
+    }
+
+    /// A session token with these claims and no others, and with these critical headers.
+    pub fn token(&self, claims: &Value, critical: &[&str]) -> String {
+        self.shared.authkit.token(claims, critical)
+    }
+
+    /// Sets these claims in every session token that is made from now on.
+    pub fn set_claims(&self, claims: &Value) {
+        self.shared.authkit.set_claims(claims);
     }
 
     /// Signs tokens with another key from now on.
@@ -273,6 +294,9 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
     let Ok(body) = Bodies::new(MAX_BODY, 64).read(&head, body).await else {
         return refuse(StatusCode::BAD_REQUEST, "Bad Request");
     };
+    if shared.quota.lock().as_mut().is_some_and(|quota| !quota.take()) {
+        return refuse(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded");
+    }
     let asked = Asked {
         method: head.method,
         path: head.uri.path().to_owned(),

@@ -3,33 +3,26 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::fault::{Fault, Reason};
 
-/// The claims of a session token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The claims of a person's session token.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenClaims {
     /// The user's id, from the claim `sub`.
     pub sub: String,
     /// The session's id, from the claim `sid`.
     pub sid: String,
-    /// The issuer, from the claim `iss`.
-    pub iss: String,
     /// Expiry, in seconds since the epoch.
     pub exp: i64,
-    /// Start of validity, in seconds since the epoch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nbf: Option<i64>,
     /// Organization id, if the session has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub org_id: Option<String>,
-    /// The user's role in that organization.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub role: Option<String>,
-    /// The permissions that the role grants.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub permissions: Vec<String>,
+    /// The user's role in that organization: text, unless a template of the application says
+    /// otherwise.
+    pub role: Value,
+    /// The permissions that the role grants: a list of text, with the same exception.
+    pub permissions: Value,
 }
 
 impl TokenClaims {
@@ -51,6 +44,12 @@ pub enum UntrustedToken {
     /// The token was issued for another environment.
     #[error("the issuer is not among AUTHPOST_SIGNIN_ISSUERS")]
     Issuer,
+    /// The token was issued for another client.
+    #[error("the token is for another client than WORKOS_CLIENT_ID")]
+    Audience,
+    /// The token of an agent or a widget.
+    #[error("the token is not of a person's session")]
+    Kind,
     /// Expired, or not valid yet.
     #[error("the token has expired")]
     Expired,

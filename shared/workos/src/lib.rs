@@ -10,6 +10,7 @@ pub mod answer;
 #[cfg(not(feature = "fuzzing"))]
 mod answer;
 mod api;
+pub mod claims;
 mod clock;
 mod codes;
 mod events;

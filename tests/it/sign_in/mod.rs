@@ -1,11 +1,13 @@
 //! Signing in, over real sockets: from "Log in" to a session, and every way it can end otherwise.
 
 mod endings;
+mod floods;
 pub mod openapi;
 mod privacy;
 mod refusals;
 mod replicas;
 mod sessions;
+mod tokens;
 mod visitor;
 
 use serde_json::json;

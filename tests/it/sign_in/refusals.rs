@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use ingress::sign_in::visitors::Proxies;
+use ingress::proxies::Proxies;
 use serde_json::json;
 
 use super::{CALLBACK, LOGIN_URL, app, parameter, redirect_url, visitor::Visitor, with_parameter};
@@ -178,7 +178,7 @@ async fn each_address_may_ask_so_often() {
     let limited = |proxies: Vec<ipnet::IpNet>| {
         Setup::embedded().sign_in(move |sign_in| {
             sign_in.config.rate = NonZeroU32::new(3).expect("not zero");
-            sign_in.config.proxies = Proxies::new(proxies);
+            sign_in.config.proxies = Proxies::new(proxies).expect("not everybody");
         })
     };
     let ask = async |visitor: &mut Visitor| {

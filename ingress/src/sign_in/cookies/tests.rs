@@ -26,6 +26,35 @@ fn a_cookie_is_found_among_others_and_a_double_is_not_believed() {
     assert_eq!(read_cookie(&headers(&["authpost_access=t; ;;="]), ACCESS), None);
 }
 
+/// Any script of the domain, and any sibling host, can set cookies of any bytes.
+#[test]
+fn bytes_of_other_cookies_hide_nothing_and_pass_for_nothing() {
+    let read = |line: &[u8]| {
+        let value = HeaderValue::from_bytes(line).expect("a header's value");
+        read_cookie(&[(COOKIE, value)].into_iter().collect(), ACCESS)
+    };
+    for line in [
+        &b"name=J\xc3\xbcrgen; __Host-authpost_access=t"[..],
+        b"__Host-authpost_access=t;\xff",
+        b"\xff\xfe=\x80;\t__Host-authpost_access = t\t; x",
+        b"__Host-authpost_access=t; __Host-authpost_acc\xc3\xa9ss=u; =; ;",
+    ] {
+        assert_eq!(read(line).as_deref(), Some("t"), "{line:?}");
+    }
+    for line in [
+        // A sibling host may set these: browsers look for the prefix at the very beginning.
+        "\u{2000}__Host-authpost_access=t".as_bytes(),
+        "\u{a0}__Host-authpost_access=t".as_bytes(),
+        b"__host-authpost_access=t",
+        b"__Host-authpost_access",
+        b"__Host-authpost_access=t\xff",
+        b"__Host-authpost_access=t u",
+        b"__Host-authpost_access=t; a=1; __Host-authpost_access=\xff",
+    ] {
+        assert_eq!(read(line), None, "{line:?}");
+    }
+}
+
 #[test]
 fn a_bearer_comes_before_a_cookie() {
     let mut both = headers(&["__Host-authpost_access=cookie"]);

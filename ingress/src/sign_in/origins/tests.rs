@@ -56,6 +56,12 @@ fn a_redirect_stays_within_them() {
         "https://app.example.com/cb\n",
         " https://app.example.com/cb",
         "https://аpp.example.com/cb",
+        "blob:https://app.example.com/cb",
+        "filesystem:https://app.example.com/cb",
+        "https://app.example.com\\.evil.example/cb",
+        "https:app.example.com/cb",
+        "https:/app.example.com/cb",
+        "https:///app.example.com/cb",
     ] {
         assert!(origins().redirect(bad).is_none(), "{bad}");
     }
@@ -68,16 +74,48 @@ fn a_redirect_stays_within_them() {
 
 #[test]
 fn a_page_of_another_origin_is_refused() {
-    let headers = |origins: &[&'static str]| {
-        let pair = |origin: &&'static str| (ORIGIN, HeaderValue::from_static(origin));
-        origins.iter().map(pair).collect::<HeaderMap>()
+    let allows = |lines: &[(&str, &str)]| {
+        let request = lines
+            .iter()
+            .fold(Request::post("/"), |request, (name, value)| request.header(*name, *value));
+        origins().allow(&request.body(()).expect("a request"))
     };
-    assert!(origins().allow(&headers(&[])));
-    assert!(origins().allow(&headers(&["https://app.example.com"])));
-    for other in ["null", "https://evil.example", "http://app.example.com", ""] {
-        assert!(!origins().allow(&headers(&[other])), "{other}");
+    assert!(allows(&[]));
+    assert!(allows(&[("origin", "https://app.example.com")]));
+    assert!(allows(&[("origin", "http://localhost:3000")]));
+    for other in [
+        "null",
+        "https://evil.example",
+        "http://app.example.com",
+        "",
+        "blob:https://app.example.com",
+        "https://app.example.com\\.evil.example",
+        "https://app.example.com/",
+        "https://app.example.com:443",
+        "HTTPS://APP.EXAMPLE.COM",
+        " https://app.example.com",
+    ] {
+        assert!(!allows(&[("origin", other)]), "{other}");
     }
-    let mut two = headers(&["https://app.example.com"]);
-    two.append(ORIGIN, HeaderValue::from_static("https://evil.example"));
-    assert!(!origins().allow(&two));
+    assert!(!allows(&[("origin", "https://app.example.com"), ("origin", "https://evil.example")]));
+}
+
+/// Browsers without `Origin` on a POST are old; where they send Fetch Metadata it is looked at.
+#[test]
+fn a_post_with_cookies_that_another_site_caused_is_refused() {
+    let allows = |request: hyper::http::request::Builder, site: &str, cookie: bool| {
+        let request = request.header(SEC_FETCH_SITE, site);
+        let request = if cookie { request.header(COOKIE, "a=1") } else { request };
+        origins().allow(&request.body(()).expect("a request"))
+    };
+    for (site, allowed) in
+        [("same-origin", true), ("none", true), ("same-site", false), ("cross-site", false)]
+    {
+        assert_eq!(allows(Request::post("/"), site, true), allowed, "{site}");
+        assert!(allows(Request::post("/"), site, false), "{site}: there is no session to use");
+        // A link from a mail to a page behind forward-auth is such a request.
+        assert!(allows(Request::get("/"), site, true), "{site}");
+    }
+    let listed = Request::post("/").header(ORIGIN, "https://app.example.com");
+    assert!(allows(listed, "cross-site", true));
 }

@@ -91,6 +91,9 @@ fn tokens(shared: &Shared, session: Session) -> Answer {
         claims["org_id"] = json!(organization);
         claims["role"] = json!("member");
     }
+    for (name, value) in shared.authkit.claims.lock().iter() {
+        claims[name] = value.clone();
+    }
     let access_token = shared.authkit.keys.lock().sign(&claims);
     let refresh_token = ulid(now).to_string();
     let body = json!({

@@ -42,8 +42,15 @@ impl Keys {
 
     /// A token with these claims.
     pub(super) fn sign(&self, claims: &impl Serialize) -> String {
+        self.sign_with(claims, &[])
+    }
+
+    /// The same with headers that must be understood (RFC 7515, 4.1.11).
+    pub(super) fn sign_with(&self, claims: &impl Serialize, critical: &[&str]) -> String {
         runtime::crypto::install_provider();
-        let header = Header { kid: Some(self.id()), ..Header::new(Algorithm::RS256) };
+        let crit = critical.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let crit = (!crit.is_empty()).then_some(crit);
+        let header = Header { kid: Some(self.id()), crit, ..Header::new(Algorithm::RS256) };
         encode(&header, claims, &EncodingKey::from_rsa_der(self.pair())).unwrap_or_default()
     }
 }

@@ -19,7 +19,7 @@ use runtime::{
     random::ulid,
 };
 use secrecy::SecretString;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use url::Url;
 
 use self::keys::Keys;
@@ -48,6 +48,8 @@ pub(super) struct AuthKit {
     pub(super) webhooks: Mutex<Option<Webhooks>>,
     instead: Mutex<HashMap<Call, VecDeque<Override>>>,
     calls: Mutex<Vec<(Call, String)>>,
+    /// Set in every session token that is made.
+    claims: Mutex<Map<String, Value>>,
 }
 
 #[derive(Default)]
@@ -110,6 +112,14 @@ impl AuthKit {
             organization: organization.to_owned(),
             status: status.to_owned(),
         });
+    }
+
+    pub(super) fn set_claims(&self, claims: &Value) {
+        *self.claims.lock() = claims.as_object().cloned().unwrap_or_default();
+    }
+
+    pub(super) fn token(&self, claims: &Value, critical: &[&str]) -> String {
+        self.keys.lock().sign_with(claims, critical)
     }
 
     pub(super) fn rotate_keys(&self) {

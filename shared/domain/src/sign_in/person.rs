@@ -44,16 +44,24 @@ pub enum Status {
     Unknown,
 }
 
-/// Whether a person with these memberships may come in.
+/// Whether a person with these memberships may come in with a session of the organization
+/// `granted`.
 ///
-/// Who asked for an organization must be an active member of it. Who asked for none needs one
-/// active membership anywhere, unless they have none at all: in an application without
-/// organizations nobody has.
-pub fn may_enter(memberships: &[Membership], asked_for: Option<&str>) -> bool {
+/// Whoever has a session of an organization must be an active member of it, and whoever asked for
+/// one must have got that one. Whoever asked for none needs one active membership anywhere, unless
+/// they have none at all: in an application without organizations nobody has.
+pub fn may_enter(
+    memberships: &[Membership],
+    asked_for: Option<&str>,
+    granted: Option<&str>,
+) -> bool {
     let mut active = memberships.iter().filter(|membership| membership.status == Status::Active);
-    match asked_for {
-        Some(organization) => active.any(|membership| membership.organization_id == organization),
-        None => memberships.is_empty() || active.next().is_some(),
+    match (asked_for, granted) {
+        (Some(_), _) if asked_for != granted => false,
+        (_, Some(organization)) => {
+            active.any(|membership| membership.organization_id == organization)
+        }
+        (_, None) => memberships.is_empty() || active.next().is_some(),
     }
 }
 

@@ -18,23 +18,28 @@ fn an_active_membership_opens_and_no_other() {
     );
     let new = membership("org_4", "suspended");
     assert_eq!(new.status, Status::Unknown);
-    for (memberships, asked_for, open) in [
-        (vec![], None, true),
-        (vec![active.clone()], None, true),
-        (vec![inactive.clone()], None, false),
-        (vec![pending.clone()], None, false),
-        (vec![new], None, false),
-        (vec![inactive.clone(), active.clone()], None, true),
-        (vec![active.clone(), inactive.clone()], Some("org_1"), true),
-        (vec![active.clone(), inactive.clone()], Some("org_2"), false),
-        (vec![active.clone(), pending], Some("org_3"), false),
-        (vec![active], Some("org_9"), false),
-        (vec![], Some("org_1"), false),
+    for (memberships, asked_for, granted, open) in [
+        (vec![], None, None, true),
+        (vec![active.clone()], None, None, true),
+        (vec![inactive.clone()], None, None, false),
+        (vec![pending.clone()], None, None, false),
+        (vec![new], None, None, false),
+        (vec![inactive.clone(), active.clone()], None, None, true),
+        (vec![active.clone(), inactive.clone()], Some("org_1"), Some("org_1"), true),
+        (vec![active.clone(), inactive.clone()], None, Some("org_1"), true),
+        (vec![active.clone(), inactive.clone()], None, Some("org_2"), false),
+        (vec![active.clone(), inactive.clone()], Some("org_1"), Some("org_2"), false),
+        (vec![active.clone(), inactive.clone()], Some("org_1"), None, false),
+        (vec![], None, Some("org_1"), false),
+        (vec![active.clone(), inactive.clone()], Some("org_2"), Some("org_2"), false),
+        (vec![active.clone(), pending], Some("org_3"), Some("org_3"), false),
+        (vec![active], Some("org_9"), Some("org_9"), false),
+        (vec![], Some("org_1"), Some("org_1"), false),
     ] {
         assert_eq!(
-            may_enter(&memberships, asked_for),
+            may_enter(&memberships, asked_for, granted),
             open,
-            "{memberships:?} asking for {asked_for:?}"
+            "{memberships:?} asking for {asked_for:?}, granted {granted:?}"
         );
     }
 }
