@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use runtime::terminal::escape;
+
 /// One fact that `doctor` established.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -63,6 +65,6 @@ impl Finding {
             Kind::Wrong => "WRONG",
         };
         let advice = self.advice.as_ref().map(|advice| format!(": {advice}")).unwrap_or_default();
-        format!("{word}  {:<14} {}{advice}", self.subject, self.fact)
+        format!("{word}  {:<14} {}{}", self.subject, escape(&self.fact), escape(&advice))
     }
 }

@@ -17,8 +17,9 @@ use std::{io::Write as _, process::ExitCode};
 use clap::{Parser, Subcommand};
 use runtime::{
     telemetry::{self, LogFormat},
-    tls,
+    terminal, tls,
 };
+use serde_json::Value;
 
 use crate::config::{
     args::{IngressArgs, ServeArgs, WorkerArgs},
@@ -86,17 +87,30 @@ fn usage_error(problem: &dyn std::fmt::Display) -> ExitCode {
 
 /// Reports a failure on standard error.
 fn failed(error: &anyhow::Error) -> ExitCode {
-    print_error(&format_args!("{error:#}"));
+    print_error(&terminal::escape(&format!("{error:#}")));
     ExitCode::FAILURE
 }
 
 fn print_error(problem: &dyn std::fmt::Display) {
     // Nothing can be reported if standard error is closed.
-    writeln!(std::io::stderr(), "authpost: {problem}").unwrap_or_default();
+    let problem = problem.to_string();
+    writeln!(std::io::stderr(), "authpost: {}", terminal::escape_lines(&problem))
+        .unwrap_or_default();
 }
 
-/// Prints a line on standard output. A closed pipe is no error.
+/// Prints lines on standard output. Escape text of others before composing lines of it.
 fn print(text: &str) {
+    print_unchanged(&terminal::escape_lines(text));
+}
+
+/// Prints a JSON document on standard output.
+fn print_json(document: &Value) -> anyhow::Result<()> {
+    print_unchanged(&terminal::escape_json(&serde_json::to_string_pretty(document)?));
+    Ok(())
+}
+
+/// Prints text on standard output whose every byte counts. A closed pipe is no error.
+fn print_unchanged(text: &str) {
     writeln!(std::io::stdout(), "{text}").unwrap_or_default();
 }
 

@@ -7,14 +7,15 @@ use domain::{clock::Clock as _, webhook::sign as signature};
 use runtime::{clock::SystemClock, random::ulid};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{print, usage_error};
+use super::{print, print_unchanged, usage_error};
 
 /// Largest body read from a file, in bytes.
 const MAX_BODY: u64 = 1024 * 1024;
 
 #[derive(Debug, Args)]
 pub(super) struct SignArgs {
-    /// Secret of the webhook endpoint; of several the first
+    /// Secret of the webhook endpoint; of several the first; as a flag, visible to other users of
+    /// this machine
     #[arg(long, env = "WORKOS_WEBHOOK_SECRET", hide_env_values = true, value_name = "SECRET")]
     workos_webhook_secret: Option<SecretString>,
     /// File with the value of WORKOS_WEBHOOK_SECRET
@@ -49,7 +50,7 @@ pub(super) fn sign(args: &SignArgs) -> ExitCode {
         return usage_error(&"WORKOS_WEBHOOK_SECRET is empty");
     };
     if args.curl {
-        print(&format!(
+        print_unchanged(&format!(
             "curl -i -X POST {} \\\n  -H 'Content-Type: application/json' \\\n  \
              -H 'WorkOS-Signature: {header}' \\\n  --data-binary {}",
             quoted(&args.url),
@@ -58,7 +59,7 @@ pub(super) fn sign(args: &SignArgs) -> ExitCode {
     } else {
         print(&format!("WorkOS-Signature: {header}"));
         if args.body.is_none() {
-            print(&body);
+            print_unchanged(&body);
         }
     }
     ExitCode::SUCCESS

@@ -17,12 +17,12 @@ use domain::{
     records::{Progress, Record},
 };
 use jiff::SignedDuration;
-use runtime::{clock::SystemClock, telemetry::LogFormat};
+use runtime::{clock::SystemClock, telemetry::LogFormat, terminal::escape};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use workos::WorkosEvents;
 
-use super::{block_on, print, start_logging, usage_error};
+use super::{block_on, print, print_json, start_logging, usage_error};
 use crate::{
     config::{
         Inspection,
@@ -79,7 +79,7 @@ pub(super) fn why(args: WhyArgs) -> ExitCode {
             list_at_workos(&WorkosEvents::new(&api, &deps.trust), &query, &mut reports).await?;
         }
         add_records(engine.as_ref(), &mut reports).await?;
-        Ok(print_reports(&reports, json))
+        print_reports(&reports, json)
     })
 }
 
@@ -230,23 +230,23 @@ impl Report {
     }
 }
 
-fn print_reports(reports: &Reports, as_json: bool) -> ExitCode {
+fn print_reports(reports: &Reports, as_json: bool) -> anyhow::Result<ExitCode> {
     let described: Vec<Value> = reports.iter().map(|(id, report)| report.describe(id)).collect();
     if as_json {
-        print(&serde_json::to_string_pretty(&described).unwrap_or_default());
+        print_json(&described.clone().into())?;
     } else if described.is_empty() {
         print("unknown here, and no event of it is queued; records are kept by event id (event_…)");
     } else {
         described.iter().for_each(|report| print(&lines(report)));
     }
     let known = reports.values().any(|report| report.verdict().1 || report.at_workos);
-    if known { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(if known { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn lines(report: &Value) -> String {
-    let text = |name: &str| report[name].as_str();
+    let text = |name: &str| report[name].as_str().map(escape);
     let mut lines = vec![
-        text("event_id").unwrap_or_default().to_owned(),
+        text("event_id").unwrap_or_default().into_owned(),
         format!("  {}", text("verdict").unwrap_or_default()),
     ];
     lines.extend(text("doubts").map(|doubts| format!("  {doubts}")));

@@ -14,5 +14,6 @@ pub mod metrics;
 pub mod random;
 pub mod tasks;
 pub mod telemetry;
+pub mod terminal;
 pub mod tls;
 pub mod trace;

@@ -3,8 +3,6 @@
 
 pub mod export;
 
-use std::io::IsTerminal as _;
-
 use rustls::ClientConfig;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
@@ -16,6 +14,7 @@ use tracing_subscriber::{
 
 use crate::{
     telemetry::export::{Collector, Exporting},
+    terminal::{self, Lines},
     trace,
 };
 
@@ -93,12 +92,16 @@ fn install(layers: Vec<Layer>) -> Result<(), TelemetryError> {
 
 fn lines(format: LogFormat, levels: &str) -> Result<Layer, TelemetryError> {
     let wanted = wanted(levels)?.and(clamp());
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+    // No colours: nothing in a line may be a command to a terminal.
+    let layer = tracing_subscriber::fmt::layer().with_ansi(false);
     Ok(match format {
-        LogFormat::Text => layer.with_target(false).with_filter(wanted).boxed(),
+        LogFormat::Text => layer
+            .with_writer(|| Lines(terminal::escape))
+            .with_target(false)
+            .with_filter(wanted)
+            .boxed(),
         LogFormat::Json => layer
+            .with_writer(|| Lines(terminal::escape_json))
             .json()
             .flatten_event(true)
             .with_current_span(false)

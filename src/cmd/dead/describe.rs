@@ -2,6 +2,7 @@
 
 use domain::{fault::Reason, queue::dead_letters::DeadLetter};
 use jiff::Timestamp;
+use runtime::terminal::escape;
 use serde_json::{Value, json};
 
 /// Why a letter is not redriven without `--force`, if so.
@@ -44,17 +45,15 @@ pub(super) fn line(letter: &DeadLetter, now: Timestamp) -> String {
         Ok(_) => "valid",
         Err(_) => "-",
     };
-    format!("{dead_lettered_at}  {:<20} {end:<8} {id}", letter.reason)
+    format!("{dead_lettered_at}  {:<20} {end:<8} {id}", escape(&letter.reason))
 }
 
 pub(super) fn full(letter: &DeadLetter, now: Timestamp) -> String {
     let described = describe(letter, now);
     let field = |(name, value): (&String, &Value)| {
         (!value.is_null()).then(|| {
-            format!(
-                "{name:<16} {}",
-                value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-            )
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            format!("{name:<16} {}", escape(&text))
         })
     };
     let lines: Vec<String> =

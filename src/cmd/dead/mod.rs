@@ -21,7 +21,7 @@ use self::{
     describe::{describe, full, line, objection},
     selection::Selection,
 };
-use super::{block_on, print, start_logging, usage_error};
+use super::{block_on, print, print_json, start_logging, usage_error};
 use crate::{
     config::{Inspection, args::OperatorOptions, read_operator},
     deps::Deps,
@@ -62,7 +62,8 @@ struct RedriveArgs {
     #[command(flatten)]
     change: ChangeArgs,
     /// Also redrive letters that are kept otherwise: expired codes (which end as expired), mails
-    /// that may have been sent (which may arrive twice), and messages that this release cannot read
+    /// that may have been sent (which may arrive twice), and messages that this release cannot
+    /// read; and mail those whose user is over the limit
     #[arg(long)]
     force: bool,
 }
@@ -152,7 +153,7 @@ async fn show(
         .collect();
     if as_json {
         let described: Vec<_> = letters.iter().map(|letter| describe(letter, now)).collect();
-        print(&serde_json::to_string_pretty(&described)?);
+        print_json(&described.into())?;
     } else {
         for letter in &letters {
             print(&match format {
@@ -204,7 +205,9 @@ async fn carry_out(
     let done = if plan.dry_run {
         planned
     } else {
-        clear_doubts(engine, &planned).await?;
+        if plan.force {
+            lift_what_keeps(engine, &planned).await?;
+        }
         let choose: Choose = Arc::new(choose);
         engine
             .dead_letters()
@@ -218,16 +221,18 @@ async fn carry_out(
     Ok(report_missing(&selection, &found))
 }
 
-/// Clears the doubt of letters that were kept because a mail may have been sent: otherwise they
-/// would not be mailed again. Only `--force` selects them.
-async fn clear_doubts(
+/// Clears the doubt of letters that were kept because a mail may have been sent, and lifts the limit
+/// on the user of those that were over it: otherwise they would become dead letters again.
+async fn lift_what_keeps(
     engine: &dyn OpenEngine,
     planned: &[(DeadLetter, Action)],
 ) -> anyhow::Result<()> {
-    let ambiguous = |letter: &DeadLetter| letter.reason == Reason::Ambiguous.label();
     for (letter, action) in planned {
-        if let (Action::Redrive, true, Ok(event)) = (action, ambiguous(letter), &letter.event) {
+        let (Action::Redrive, Ok(event)) = (action, &letter.event) else { continue };
+        if letter.reason == Reason::Ambiguous.label() {
             engine.records().clear_doubt(&event.event_id).await?;
+        } else if letter.reason == Reason::PersonLimit.label() {
+            engine.records().lift_limit(&event.event_id).await?;
         }
     }
     Ok(())
@@ -244,8 +249,7 @@ fn report(done: &[(DeadLetter, Action)], plan: Plan, now: Timestamp) -> anyhow::
             });
             described
         });
-        print(&serde_json::to_string_pretty(&described.collect::<Vec<_>>())?);
-        return Ok(());
+        return print_json(&described.collect());
     }
     for (letter, action) in done {
         let why = objection(letter, now).filter(|_| *action == Action::Keep);

@@ -41,7 +41,7 @@ pub(super) async fn serve(demo: &Demo, port: u16) -> anyhow::Result<ExitCode> {
     let stop = CancellationToken::new();
     let (asks, mut asked) = tokio::sync::mpsc::channel::<Ask>(16);
     let asks = Arc::new(asks);
-    let limits = Limits { connections: 64, drain: Duration::from_secs(1) };
+    let limits = Limits::new(64, Duration::from_secs(1));
     let serving = http::serve(listener, limits, stop.clone(), Arc::new(|_| {}), move |request| {
         route(Arc::clone(&asks), request)
     });

@@ -5,12 +5,16 @@ use std::{net::Ipv4Addr, num::NonZeroU32, process::ExitCode, sync::Arc, time::Du
 
 use anyhow::Context as _;
 use domain::{
-    address::EmailAddress, clock::Clock as _, sign_in::state::StateKey, webhook::WebhookKeys,
+    address::EmailAddress, clock::Clock as _, queue::Capacity, sign_in::state::StateKey,
+    webhook::WebhookKeys,
 };
 use engine::local_sent_cache::OnStoreOutage;
-use ingress::sign_in::{SignInConfig, origins::Origins, visitors::Proxies};
+use ingress::{
+    proxies::Proxies,
+    sign_in::{SignInConfig, origins::Origins},
+};
 use jiff::Timestamp;
-use runtime::{clock::SystemClock, random::ulid, telemetry::LogFormat, tls::Trust};
+use runtime::{clock::SystemClock, http, random::ulid, telemetry::LogFormat, tls::Trust};
 use sandbox::{
     inbox::{Inbox, InboxConfig, Received},
     readable::{self, Readable},
@@ -178,15 +182,18 @@ fn settings(
         listen: any_port,
         keys,
         max_connections: 64,
+        keep_alive: http::KEEP_ALIVE,
+        proxies: Proxies::default(),
         sign_in: Some(sign_in(&api)?),
     };
     let worker = worker_settings(api, inbox, &trust)?;
     let engine = EngineSettings::Embedded(EmbeddedSettings {
         data_dir: folder.path().to_owned(),
-        queue_max: 10_000,
+        capacity: Capacity::default(),
     });
     let process = ProcessSettings {
         admin_listen: any_port,
+        admin_hosts: Vec::new(),
         log: LogFormat::Text,
         log_levels: String::new(),
         grace: Duration::from_secs(5),
@@ -210,6 +217,7 @@ fn worker_settings(api: ApiConfig, inbox: &Inbox, trust: &Trust) -> anyhow::Resu
         concurrency: 8,
         dedupe_ttl: Duration::from_secs(3 * 24 * 3600),
         on_store_outage: OnStoreOutage::Hold,
+        user_limit: None,
         on_ambiguity: OnAmbiguity::Resend,
         reconcile: false,
     })
@@ -223,6 +231,7 @@ fn sign_in(api: &ApiConfig) -> anyhow::Result<SignInSettings> {
         state_key: StateKey::new(api.key.secret()).context("an empty key")?,
         enabled: true,
         rate: NonZeroU32::MIN.saturating_add(59),
+        workos_rate: NonZeroU32::MIN.saturating_add(29),
         proxies: Proxies::default(),
     };
     let issuers = vec![format!("{}user_management/{CLIENT_ID}", api.url)];

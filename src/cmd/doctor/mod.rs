@@ -61,7 +61,8 @@ pub(super) fn doctor(args: DoctorArgs) -> ExitCode {
         Ok(settings) => settings,
         Err(problems) => {
             let advice = "fix it; nothing else was checked";
-            print(&Finding::wrong("configuration", problems.to_string(), advice).line());
+            print(&Finding::wrong("configuration", "invalid", advice).line());
+            print(&problems.to_string());
             return ExitCode::FAILURE;
         }
     };
