@@ -15,6 +15,7 @@ mod report;
 
 use std::sync::Arc;
 
+use domain::clock::Clock as _;
 use harness::{
     app::{free_port, fresh_prefix},
     collector::Collector,
@@ -86,7 +87,9 @@ impl World {
     }
 
     fn codes(&self, count: usize) -> Vec<MagicAuth> {
-        (0..count).map(|n| self.workos.make_code(&format!("p{n}@example.com"))).collect()
+        // Of a user each: one user's are limited.
+        let user = || format!("{}@example.com", runtime::random::ulid(SystemClock.now()));
+        (0..count).map(|_| self.workos.make_code(&user())).collect()
     }
 
     fn log(&self) -> std::path::PathBuf {

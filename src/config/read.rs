@@ -1,6 +1,10 @@
 //! From options to settings, for each command. Notes every problem on the way.
 
+use std::{net::IpAddr, time::Duration};
+
 use ::workos::ApiConfig;
+use ingress::proxies::Proxies;
+use ipnet::IpNet;
 use runtime::tls::Trust;
 
 use super::{
@@ -15,9 +19,10 @@ use super::{
 pub fn read_serve(args: args::ServeArgs) -> Result<Settings, Problems> {
     let mut reader = Reader::default();
     let trust = process::trust(&mut reader, args.process.extra_ca.as_deref());
+    let api_url = args.workos.workos_api_url.clone();
     let api = workos::read(&mut reader, args.workos);
     let sign_in = sign_in::read(&mut reader, args.sign_in, api.as_ref());
-    let ingress = ingress(&mut reader, args.ingress, sign_in);
+    let ingress = ingress(&mut reader, args.ingress, &api_url, sign_in);
     let worker = worker::read(&mut reader, args.worker, api, trust.as_ref());
     let engine = engine::read(&mut reader, args.engine, trust.as_ref());
     let process = process::read(&mut reader, args.process, args.traces, trust);
@@ -30,11 +35,12 @@ pub fn read_serve(args: args::ServeArgs) -> Result<Settings, Problems> {
 pub fn read_ingress(args: args::IngressArgs) -> Result<Settings, Problems> {
     let mut reader = Reader::default();
     let trust = process::trust(&mut reader, args.process.extra_ca.as_deref());
+    let api_url = args.workos.workos_api_url.clone();
     // An ingress that signs nobody in needs no API key.
     let api =
         sign_in::is_on(&args.sign_in).then(|| workos::read(&mut reader, args.workos)).flatten();
     let sign_in = sign_in::read(&mut reader, args.sign_in, api.as_ref());
-    let ingress = ingress(&mut reader, args.ingress, sign_in);
+    let ingress = ingress(&mut reader, args.ingress, &api_url, sign_in);
     let engine = engine::distributed(&mut reader, args.engine, trust.as_ref());
     let process = process::read(&mut reader, args.process, args.traces, trust);
     let settings =
@@ -90,6 +96,7 @@ fn inspection(reader: &mut Reader, args: args::OperatorOptions) -> Option<Inspec
 fn ingress(
     reader: &mut Reader,
     args: args::IngressOptions,
+    api_url: &str,
     sign_in: sign_in::SignIn,
 ) -> Option<IngressSettings> {
     const SECRET: &str = "WORKOS_WEBHOOK_SECRET";
@@ -98,16 +105,41 @@ fn ingress(
         workos_webhook_secret,
         workos_webhook_secret_file,
         max_connections,
+        keep_alive,
+        trusted_proxies,
     } = args;
     let listen = reader.parsed("AUTHPOST_LISTEN", &listen, process::ADDRESS);
     let secrets = reader.secret(SECRET, workos_webhook_secret, workos_webhook_secret_file);
+    workos::refuse_sample(reader, SECRET, secrets.as_ref(), api_url);
     let keys =
         reader.required(SECRET, secrets).and_then(|secrets| reader.webhook_keys(SECRET, &secrets));
     let max_connections = reader.within("AUTHPOST_MAX_CONNECTIONS", &max_connections, 1, 1_000_000);
+    let (least, most) = (Duration::from_secs(1), Duration::from_hours(1));
+    let keep_alive = reader.duration("AUTHPOST_KEEP_ALIVE", &keep_alive, least, most);
+    let proxies =
+        trusted_proxies.map_or(Some(Proxies::default()), |text| proxies(reader, &text))?;
+    let sign_in = sign_in?.map(|mut sign_in| {
+        sign_in.config.proxies = proxies.clone();
+        sign_in
+    });
     Some(IngressSettings {
         listen: listen?,
         keys: keys?,
         max_connections: usize::try_from(max_connections?).ok()?,
-        sign_in: sign_in?,
+        keep_alive: keep_alive?,
+        proxies,
+        sign_in,
     })
+}
+
+fn proxies(reader: &mut Reader, text: &str) -> Option<Proxies> {
+    const VARIABLE: &str = "AUTHPOST_TRUSTED_PROXIES";
+    let network = |text: &str| {
+        let text = text.trim();
+        text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+    };
+    let all: Option<Vec<_>> = text.split(',').map(network).collect();
+    let all =
+        reader.note(VARIABLE, all.ok_or("must be comma-separated networks such as 10.0.0.0/8"))?;
+    reader.note(VARIABLE, Proxies::new(all))
 }

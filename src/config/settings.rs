@@ -3,9 +3,13 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use domain::{claims::Terms, webhook::WebhookKeys};
+use domain::{
+    claims::{Terms, UserLimit},
+    queue::Capacity,
+    webhook::WebhookKeys,
+};
 use engine::{local_sent_cache::OnStoreOutage, rabbitmq::BrokerConfig, redis::RedisConfig};
-use ingress::sign_in::SignInConfig;
+use ingress::{proxies::Proxies, sign_in::SignInConfig};
 use runtime::{
     telemetry::{LogFormat, export::Collector},
     tls::Trust,
@@ -66,6 +70,8 @@ impl Roles {
 pub struct ProcessSettings {
     /// Address of the private listener.
     pub admin_listen: SocketAddr,
+    /// Further host names that it answers to.
+    pub admin_hosts: Vec<String>,
     pub log: LogFormat,
     /// Log levels, in the form of `RUST_LOG`.
     pub log_levels: String,
@@ -82,8 +88,7 @@ pub struct ProcessSettings {
 pub struct EmbeddedSettings {
     /// The directory that holds the SQLite file.
     pub data_dir: PathBuf,
-    /// Most events that may wait.
-    pub queue_max: u64,
+    pub capacity: Capacity,
 }
 
 /// RabbitMQ and Redis, for any number of replicas.
@@ -111,6 +116,10 @@ pub struct IngressSettings {
     pub keys: WebhookKeys,
     /// Most connections served at once.
     pub max_connections: usize,
+    /// How long a connection may stay open without a request.
+    pub keep_alive: Duration,
+    /// Proxies whose `X-Forwarded-For` is trusted.
+    pub proxies: Proxies,
     /// Signing in, if it is configured.
     pub sign_in: Option<SignInSettings>,
 }
@@ -138,6 +147,8 @@ pub struct WorkerSettings {
     pub concurrency: u16,
     /// How long to remember that an event was mailed.
     pub dedupe_ttl: Duration,
+    /// How many events of one user are mailed.
+    pub user_limit: Option<UserLimit>,
     /// What to do while the claim store is unavailable.
     pub on_store_outage: OnStoreOutage,
     /// What to do when it is unknown whether a mail was sent.
@@ -158,6 +169,7 @@ impl WorkerSettings {
             lease: ::workos::LONGEST_WAIT_AT_GATE + self.api.timeout + relay.connecting() + SLACK,
             sending: relay.transaction() + SLACK,
             done: self.dedupe_ttl,
+            user_limit: self.user_limit,
         }
     }
 }

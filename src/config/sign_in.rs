@@ -3,13 +3,16 @@
 use std::num::NonZeroU32;
 
 use domain::sign_in::state::StateKey;
-use ingress::sign_in::{SignInConfig, origins::Origins, visitors::Proxies};
+use ingress::{
+    proxies::Proxies,
+    sign_in::{SignInConfig, origins::Origins},
+};
 use runtime::http::client::is_loopback;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 use workos::ApiConfig;
 
-use super::{args, parse::Reader, settings::SignInSettings};
+use super::{args, parse::Reader, process::listed, settings::SignInSettings};
 
 /// Least length of a state secret, in bytes.
 const LEAST_SECRET: usize = 16;
@@ -44,8 +47,8 @@ pub(super) fn read(
     let base =
         args.workos_signin_base_url.map_or(Some(None), |text| base_url(reader, &text).map(Some));
     let rate = reader.within("AUTHPOST_SIGNIN_RATE", &args.signin_rate, 1, 1_000_000);
-    let proxies =
-        args.trusted_proxies.map_or(Some(Proxies::default()), |text| proxies(reader, &text));
+    let workos_rate =
+        reader.within("AUTHPOST_SIGNIN_WORKOS_RATE", &args.signin_workos_rate, 1, 100_000);
     let secret = reader.secret(SECRET, args.state_secret, args.state_secret_file);
     let long = secret.as_ref().is_none_or(|secret| secret.expose_secret().len() >= LEAST_SECRET);
     reader.note(
@@ -65,7 +68,8 @@ pub(super) fn read(
         state_key: state_key(reader, secret.as_ref().unwrap_or(api.key.secret()))?,
         enabled: !disabled?,
         rate: NonZeroU32::new(u32::try_from(rate?).ok()?)?,
-        proxies: proxies?,
+        workos_rate: NonZeroU32::new(u32::try_from(workos_rate?).ok()?)?,
+        proxies: Proxies::default(),
     };
     Some(Some(SignInSettings { config, api, issuers, page: page? }))
 }
@@ -108,31 +112,11 @@ fn base_url(reader: &mut Reader, text: &str) -> Option<Url> {
     )
 }
 
-fn proxies(reader: &mut Reader, text: &str) -> Option<Proxies> {
-    let network = |text: &str| {
-        let text = text.trim();
-        text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(ipnet::IpNet::from))
-    };
-    let all: Option<Vec<_>> = text.split(',').map(network).collect();
-    reader.note(
-        "AUTHPOST_TRUSTED_PROXIES",
-        all.map(Proxies::new).ok_or("must be comma-separated networks such as 10.0.0.0/8"),
-    )
-}
-
-fn listed(text: &str) -> Vec<String> {
-    text.split(',')
-        .map(|issuer| issuer.trim().to_owned())
-        .filter(|issuer| !issuer.is_empty())
-        .collect()
-}
-
-/// The issuers that WorkOS uses: old environments the URL of the API, new ones that of the client,
-/// some with a final slash.
+/// The issuers that WorkOS uses: old environments the URL of the API, new ones that of the client.
 fn default_issuers(bases: [&Url; 2], client_id: &str) -> Vec<String> {
     let of = |base: &Url| {
         let base = base.as_str().trim_end_matches('/').to_owned();
-        [format!("{base}/user_management/{client_id}"), format!("{base}/"), base]
+        [format!("{base}/user_management/{client_id}"), base]
     };
     bases.into_iter().flat_map(of).collect()
 }

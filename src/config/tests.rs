@@ -209,7 +209,6 @@ fn browsers_go_where_they_are_sent_and_its_issuers_are_believed() {
     assert_eq!(sign_in.config.browser_base.as_str(), "https://auth.example.com/");
     for issuer in [
         "https://api.workos.com",
-        "https://api.workos.com/",
         "https://api.workos.com/user_management/client_1",
         "https://auth.example.com",
         "https://auth.example.com/user_management/client_1",

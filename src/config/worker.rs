@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use domain::claims::UserLimit;
 use engine::local_sent_cache::OnStoreOutage;
 use runtime::tls::Trust;
 use worker::{
@@ -35,6 +36,10 @@ pub(super) fn read(
         Duration::from_secs(600),
         90 * DAY,
     );
+    let user_limit = match args.person_limit.trim() {
+        "off" => None,
+        text => user_limit(reader, text),
+    };
     let outages = [("hold", OnStoreOutage::Hold), ("send", OnStoreOutage::SendAfter(SEND_AFTER))];
     let on_store_outage = reader.word("AUTHPOST_REDIS_OUTAGE", &args.redis_outage, &outages);
     let ambiguities = [("resend", OnAmbiguity::Resend), ("dead-letter", OnAmbiguity::DeadLetter)];
@@ -53,10 +58,22 @@ pub(super) fn read(
         templates: Arc::new(templates?),
         concurrency: u16::try_from(concurrency?).ok()?,
         dedupe_ttl: dedupe_ttl?,
+        user_limit,
         on_store_outage: on_store_outage?,
         on_ambiguity: on_ambiguity?,
         reconcile: reconcile?,
     })
+}
+
+/// Parses a number and a period, as in `10/10 min`.
+fn user_limit(reader: &mut Reader, text: &str) -> Option<UserLimit> {
+    const VARIABLE: &str = "AUTHPOST_PERSON_LIMIT";
+    let parts =
+        text.split_once('/').ok_or("must be a number and a period, as in 10/10 min, or off");
+    let (most, period) = reader.note(VARIABLE, parts)?;
+    let most = reader.within(VARIABLE, most, 1, 1000);
+    let period = reader.duration(VARIABLE, period, Duration::from_secs(1), DAY);
+    Some(UserLimit { most: u32::try_from(most?).ok()?, period: period? })
 }
 
 fn relay(

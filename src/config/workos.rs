@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use runtime::http::client::is_loopback;
+use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 use workos::{ApiConfig, ApiKey};
 
@@ -18,6 +19,7 @@ pub(super) fn read(reader: &mut Reader, args: args::WorkosOptions) -> Option<Api
         workos_timeout,
     } = args;
     let key = reader.secret(KEY, workos_api_key, workos_api_key_file);
+    refuse_sample(reader, KEY, key.as_ref(), &workos_api_url);
     let key = reader.required(KEY, key).and_then(|key| reader.note(KEY, ApiKey::parse(key)));
     let plaintext = reader.word(
         "AUTHPOST_WORKOS_PLAINTEXT",
@@ -28,6 +30,27 @@ pub(super) fn read(reader: &mut Reader, args: args::WorkosOptions) -> Option<Api
     let (least, most) = (Duration::from_millis(100), Duration::from_secs(30));
     let timeout = reader.duration("AUTHPOST_WORKOS_TIMEOUT", &workos_timeout, least, most);
     Some(ApiConfig { url: url?, key: key?, timeout: timeout? })
+}
+
+/// The secrets in the repository's compose file, which are those of WorkOS's emulator.
+const SAMPLES: [&str; 2] = ["whsec_sandbox", "sk_test_default"];
+
+/// Refuses a secret that everybody knows beside an API that is not the emulator's. Of several,
+/// separated by commas, each is looked at.
+pub(super) fn refuse_sample(
+    reader: &mut Reader,
+    variable: &'static str,
+    secrets: Option<&SecretString>,
+    api_url: &str,
+) {
+    let mut each = secrets.into_iter().flat_map(|text| text.expose_secret().split(','));
+    if api_url.starts_with("https://") && each.any(|secret| SAMPLES.contains(&secret.trim())) {
+        reader.problem(
+            variable,
+            "is the sample of the compose file, which everybody knows: set your own, or a \
+             WORKOS_API_URL of the emulator",
+        );
+    }
 }
 
 /// Every request carries the key: over plain HTTP only within this machine, or if that is switched

@@ -15,7 +15,7 @@ use domain::{
 use engine::{
     embedded::{EmbeddedClaims, EmbeddedNonces, EmbeddedOperator, EmbeddedQueue, EmbeddedRecords},
     local_sent_cache::LocalSentCache,
-    sqlite::{OpenError, Store},
+    sqlite::{self, OpenError, Store},
 };
 
 use super::{Access, OpenEngine, WorkerPorts};
@@ -47,7 +47,12 @@ impl EmbeddedEngine {
             Access::Operator => Store::open_beside(&settings.data_dir)?,
         };
         let clock = Arc::clone(&deps.clock);
-        let queue = EmbeddedQueue::new(Arc::clone(&store), Arc::clone(&clock), settings.queue_max);
+        let queue = EmbeddedQueue::new(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            settings.capacity,
+            Arc::clone(&deps.metrics),
+        );
         Ok(Self { store, queue, clock, data_dir: settings.data_dir.clone() })
     }
 
@@ -114,7 +119,7 @@ pub(super) fn examine_unopened(error: &OpenError) -> Finding {
 /// Creates the directory if needed, as a service would.
 fn examine_new(directory: &Path) -> Finding {
     let shown = directory.display();
-    let writable = std::fs::create_dir_all(directory)
+    let writable = sqlite::create_directory(directory)
         .and_then(|()| tempfile::tempfile_in(directory).map(drop));
     match writable {
         Ok(()) => {

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use domain::queue::Capacity;
 use engine::rabbitmq::Names;
 use lapin::{options::QueueDeleteOptions, types::FieldTable};
 
@@ -96,7 +97,7 @@ async fn redis_is_killed_frozen_emptied_and_made_a_replica() {
 async fn the_work_queue_is_deleted() {
     let mut app = App::distributed().await;
     let prefix = app.prefix().expect("at a broker").to_owned();
-    let work = Names::new(&prefix, 1).work();
+    let work = Names::new(&prefix, Capacity::default()).work();
     let (connection, channel) = queues::connect(Services::shared().amqp_url()).await;
     let load = app.load(RATE);
     well_again(&app).await;
@@ -146,7 +147,7 @@ async fn a_lost_consumer_does_not_hide_that_the_broker_blocks() {
     let made = app.workos.make_code("alice@example.com");
     assert_eq!(app.post(&made).await.status, 503);
     app.not_ready("the broker blocks publishing").await;
-    let work = Names::new(app.prefix().expect("at a broker"), 1).work();
+    let work = Names::new(app.prefix().expect("at a broker"), Capacity::default()).work();
     let (connection, channel) = queues::connect(services.amqp_url()).await;
     channel.queue_delete(work.into(), QueueDeleteOptions::default()).await.expect("deleted");
     connection.close(200, "bye".into()).await.expect("closed");

@@ -6,7 +6,7 @@ use authpost::{
     config::settings::{Roles, Settings},
     service,
 };
-use domain::clock::Clock as _;
+use domain::{clock::Clock as _, queue::Capacity};
 use jiff::SignedDuration;
 use runtime::{clock::SystemClock, metrics::Metrics, tls};
 use sandbox::{
@@ -42,7 +42,8 @@ async fn a_worker_that_is(ahead: SignedDuration) {
         app::Urls { amqp: services.amqp_url().to_owned(), redis: services.redis_url().to_owned() };
     let process = app::process();
     let nowhere = std::path::Path::new("/nowhere");
-    let engine = app::engine(Some(urls), nowhere, prefix.clone(), 1000, &process.trust);
+    let engine =
+        app::engine(Some(urls), nowhere, prefix.clone(), Capacity::default(), &process.trust);
     let stop = CancellationToken::new();
     let roles = Roles::Ingress(app::ingress());
     let ingress = Settings { roles, engine: engine.clone(), process };

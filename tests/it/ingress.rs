@@ -191,7 +191,7 @@ async fn a_full_queue_is_a_503_that_says_when_to_come_back() {
         let timeouts = Timeouts { command: PATIENCE, ..worker.relay.timeouts() };
         worker.relay = worker.relay.clone().with("authpost.test".to_owned(), timeouts);
     });
-    setup.queue_max = 3;
+    setup.capacity.events = 3;
     let app = setup.start().await;
     app.inbox.order(sandbox::inbox::Step::Mail, sandbox::inbox::Misbehavior::Stall);
     let made: Vec<_> = (0..4).map(|n| app.workos.make_code(&format!("p{n}@example.com"))).collect();

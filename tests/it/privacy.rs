@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use domain::retry::Stage;
+use domain::{queue::Capacity, retry::Stage};
 use engine::rabbitmq::Names;
 use jiff::SignedDuration;
 use lapin::{
@@ -174,7 +174,7 @@ async fn at_trace_with_every_outcome_on_a_broker() {
     let collector = Collector::start().await;
     env.extend(collector.env());
     let program = Program::start("serve", &env, &world.log()).await;
-    let names = Names::new(&prefix, 1);
+    let names = Names::new(&prefix, Capacity::default());
     let mut queued = String::new();
     let resting = async || {
         let retry = names.retry(Stage::S2);
@@ -240,8 +240,16 @@ async fn everything_in_redis(prefix: &str) -> String {
         redis::cmd("KEYS").arg(format!("{prefix}:*")).query_async(&mut redis).await.expect("keys");
     let mut text = String::new();
     for key in keys {
-        let fields: Vec<String> =
-            redis::cmd("HGETALL").arg(&key).query_async(&mut redis).await.expect("a hash");
+        let hash = redis::cmd("HGETALL").arg(&key).query_async(&mut redis).await;
+        let fields: Vec<String> = match hash {
+            Ok(fields) => fields,
+            // When a user's events were claimed is a list.
+            Err(_) => redis::cmd("LRANGE")
+                .arg((&key, 0, -1))
+                .query_async(&mut redis)
+                .await
+                .expect("a hash or a list"),
+        };
         text.extend([key.as_str(), " ", &fields.join(" "), "\n"]);
     }
     text

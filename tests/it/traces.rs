@@ -229,7 +229,7 @@ async fn a_collector_that_does_not_answer_costs_no_mail_and_no_orderly_end() {
         env.push(("OTEL_BSP_SCHEDULE_DELAY", "20".to_owned()));
         let program = Program::start("serve", &env, &world.log()).await;
         for n in 1..=20 {
-            world.ask(&program, "alice@example.com").await;
+            world.ask(&program, &format!("p{n}@example.com")).await;
             in_time("mailed", world.inbox.reached(n)).await;
         }
         eventually("all are settled", async || {

@@ -115,6 +115,11 @@ async fn claim(worker: &Worker, event: &QueuedEvent) -> Result<Lease, Stop> {
             worker.metrics.claim(ClaimResult::Done);
             Err(Stop::Duplicate)
         }
+        Claim::OverLimit => {
+            worker.metrics.claim(ClaimResult::OverLimit);
+            let detail = "this user was mailed as many codes as AUTHPOST_PERSON_LIMIT allows";
+            Err(Stop::Failed(Fault::permanent(Reason::PersonLimit, detail)))
+        }
     }
 }
 
@@ -124,7 +129,7 @@ async fn hold_until_claimed(worker: &Worker, event: &QueuedEvent) -> Result<Clai
     let owner = worker.owners.next();
     let mut failures = 0;
     loop {
-        let claiming = worker.claims.claim(&event.event_id, owner);
+        let claiming = worker.claims.claim(&event.event_id, event.user_id.as_ref(), owner);
         let fault = match timed(worker, ClaimStep::Claim, claiming).await {
             Ok(claim) => return Ok(claim),
             Err(fault) => fault,

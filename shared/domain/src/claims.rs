@@ -13,7 +13,10 @@ use std::{
 
 use async_trait::async_trait;
 
-use crate::{fault::Fault, ids::EventId};
+use crate::{
+    fault::Fault,
+    ids::{EventId, UserId},
+};
 
 /// How long an unfinished claim is remembered after its lease ended: the fence and "a mail may have
 /// been sent" must survive a crash for longer than any code works.
@@ -61,6 +64,16 @@ pub struct Terms {
     pub sending: Duration,
     /// `done`: how long it is remembered.
     pub done: Duration,
+    /// How many events of one user may be claimed; `None` for any number.
+    pub user_limit: Option<UserLimit>,
+}
+
+/// Most events of one user that are claimed within a period. The retries of an event do not count
+/// again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserLimit {
+    pub most: u32,
+    pub period: Duration,
 }
 
 /// The right to work on one event until its term ends. Made only by a [`ClaimStore`].
@@ -154,6 +167,8 @@ pub enum Claim {
     Busy(Duration),
     /// Its mail was sent already.
     Done,
+    /// It is new, and its user is at the limit. No claim was made, and nothing was counted.
+    OverLimit,
 }
 
 /// The result of a completion.
@@ -170,8 +185,14 @@ pub enum Completion {
 /// A store of claims, shared by all workers.
 #[async_trait]
 pub trait ClaimStore: Send + Sync {
-    /// Claims an event. Repeating the call with the same owner repeats the answer.
-    async fn claim(&self, event_id: &EventId, owner: Owner) -> Result<Claim, Fault>;
+    /// Claims an event of this user. Repeating the call with the same owner repeats the answer.
+    /// Without a user there is no limit.
+    async fn claim(
+        &self,
+        event_id: &EventId,
+        user: Option<&UserId>,
+        owner: Owner,
+    ) -> Result<Claim, Fault>;
 
     /// Announces that the relay is about to be contacted. `None`: the lease is lost, send nothing.
     /// A failure gives the lease back; repeating the call is harmless, even if only the reply was

@@ -79,6 +79,8 @@ reasons! {
     MailRefused = "mail_refused",
     /// The relay received the whole mail and did not answer: it may or may not deliver it.
     Ambiguous = "ambiguous",
+    /// The user has as many mails as `AUTHPOST_PERSON_LIMIT` allows.
+    PersonLimit = "person_limit",
     /// The dedupe store did not answer.
     DedupeUnavailable = "dedupe_unavailable",
     /// Another worker holds the claim.

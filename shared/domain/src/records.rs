@@ -45,6 +45,10 @@ pub trait Records: Send + Sync {
     /// The record of this event; `None` if there is none, or none any more.
     async fn find(&self, event_id: &EventId) -> Result<Option<Record>, Fault>;
 
+    /// Exempts an event that was never claimed from the limit on its user, for as long as a code may
+    /// live.
+    async fn lift_limit(&self, event_id: &EventId) -> Result<(), Fault>;
+
     /// Clears the doubt whether a mail was sent, so that the event is mailed when it is next
     /// delivered. A mail that was certainly sent stays on record.
     async fn clear_doubt(&self, event_id: &EventId) -> Result<(), Fault>;

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use domain::{
     claims::{Claim, ClaimStore, Completion, History, Lease, Owner, Sending, adapter},
     fault::Fault,
-    ids::EventId,
+    ids::{EventId, UserId},
 };
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
@@ -85,11 +85,16 @@ impl LocalSentCache {
 
 #[async_trait]
 impl ClaimStore for LocalSentCache {
-    async fn claim(&self, event_id: &EventId, owner: Owner) -> Result<Claim, Fault> {
+    async fn claim(
+        &self,
+        event_id: &EventId,
+        user: Option<&UserId>,
+        owner: Owner,
+    ) -> Result<Claim, Fault> {
         if self.state().sent.contains(event_id) {
             return Ok(Claim::Done);
         }
-        match self.store.claim(event_id, owner).await {
+        match self.store.claim(event_id, user, owner).await {
             Ok(claim) => {
                 self.state().unavailable_since = None;
                 Ok(claim)

@@ -6,7 +6,9 @@
 //! job is committed at once.
 
 use std::{
-    fs::File,
+    fs::{DirBuilder, File, Permissions},
+    io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -80,7 +82,7 @@ pub enum OpenError {
     Directory {
         path: String,
         /// Error of the operating system.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// Another Authpost process uses it.
     #[error("the data directory {path} is in use by another authpost process")]
@@ -129,13 +131,8 @@ impl Store {
     pub fn open(directory: &Path) -> Result<Arc<Self>, OpenError> {
         let path = directory.display().to_string();
         let in_directory = |source| OpenError::Directory { path: path.clone(), source };
-        std::fs::create_dir_all(directory).map_err(in_directory)?;
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(directory.join("authpost.lock"))
-            .map_err(in_directory)?;
+        create_directory(directory).map_err(in_directory)?;
+        let lock = create_private(&directory.join("authpost.lock")).map_err(in_directory)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => return Err(OpenError::InUse { path }),
@@ -143,6 +140,8 @@ impl Store {
         }
         let file = directory.join("authpost.db");
         let shown = file.display().to_string();
+        // SQLite gives its other files the mode of this one.
+        create_private(&file).map_err(in_directory)?;
         let connection = connect(&file).map_err(|source| unusable(&shown, source))?;
         prepare(&connection, &shown)?;
         Ok(Arc::new(Self {
@@ -202,7 +201,28 @@ impl Store {
     }
 }
 
-fn start_writer(connection: Connection) -> std::io::Result<mpsc::Sender<Waiting>> {
+/// Creates the directory of a store, for its owner alone, or makes an existing one so.
+pub fn create_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    restrict(path, 0o700);
+    Ok(())
+}
+
+/// Creates a file that only its owner can read, or makes an existing one so.
+fn create_private(path: &Path) -> io::Result<File> {
+    let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    restrict(path, 0o600);
+    Ok(file)
+}
+
+/// Keeps other users out of what is ours. A mounted directory of another owner stays as it is.
+fn restrict(path: &Path, mode: u32) {
+    if let Err(error) = std::fs::set_permissions(path, Permissions::from_mode(mode)) {
+        tracing::debug!(path = %path.display(), %error, "the permissions stay as they are");
+    }
+}
+
+fn start_writer(connection: Connection) -> io::Result<mpsc::Sender<Waiting>> {
     let (jobs, waiting) = mpsc::channel(WAITING);
     thread::Builder::new()
         .name("authpost-sqlite".to_owned())
@@ -252,6 +272,10 @@ fn prepare(connection: &Connection, path: &str) -> Result<(), OpenError> {
             Some(health),
         )));
     }
+    // Counting and deleting letters by age must not read them.
+    connection
+        .execute_batch("CREATE INDEX IF NOT EXISTS dead_by_age ON dead (died_ms)")
+        .map_err(broken)?;
     // One process at a time: nobody works on what an earlier process had taken. "sending" stays: a
     // mail may have been sent.
     connection

@@ -17,6 +17,10 @@ pub struct ProcessOptions {
         value_name = "ADDRESS"
     )]
     pub admin_listen: String,
+    /// Comma-separated host names that the private listener answers to, besides addresses, names
+    /// without a dot and names of private networks (.local, .internal, .svc, .svc.cluster.local)
+    #[arg(long, env = "AUTHPOST_ADMIN_HOSTS", value_name = "NAMES")]
+    pub admin_hosts: Option<String>,
     /// Format of log lines: "text" or "json"
     #[arg(long, env = "AUTHPOST_LOG", default_value = "text", value_name = "FORMAT")]
     pub log: String,
@@ -39,7 +43,8 @@ pub struct TraceOptions {
     /// /v1/traces is appended
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
-    /// Headers for the collector: comma-separated name=value pairs, percent-encoded
+    /// Headers for the collector: comma-separated name=value pairs, percent-encoded; as a flag,
+    /// visible to other users of this machine
     #[arg(
         long,
         env = "OTEL_EXPORTER_OTLP_HEADERS",
@@ -83,13 +88,15 @@ pub struct TraceOptions {
     next_help_heading = "Engine (RabbitMQ and Redis when both URLs are set, one SQLite file when neither is)"
 )]
 pub struct EngineOptions {
-    /// URL of RabbitMQ: amqp://user:password@host:5672/vhost, or amqps://
+    /// URL of RabbitMQ: amqp://user:password@host:5672/vhost, or amqps://; as a flag, visible to
+    /// other users of this machine
     #[arg(long, env = "AMQP_URL", hide_env_values = true, value_name = "URL")]
     pub amqp_url: Option<SecretString>,
     /// File with the value of AMQP_URL
     #[arg(long, env = "AMQP_URL_FILE", value_name = "FILE")]
     pub amqp_url_file: Option<PathBuf>,
-    /// URL of Redis: redis://user:password@host:6379/0, or rediss://
+    /// URL of Redis: redis://user:password@host:6379/0, or rediss://; as a flag, visible to other
+    /// users of this machine
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
     pub redis_url: Option<SecretString>,
     /// File with the value of REDIS_URL
@@ -104,6 +111,9 @@ pub struct EngineOptions {
     /// Most events that may wait; beyond it new ones are refused with 503
     #[arg(long, env = "AUTHPOST_QUEUE_MAX", default_value = "200000", value_name = "COUNT")]
     pub queue_max: String,
+    /// Most dead letters that are kept; beyond it the oldest are deleted
+    #[arg(long, env = "AUTHPOST_DEAD_MAX", default_value = "100000", value_name = "COUNT")]
+    pub dead_max: String,
 }
 
 impl EngineOptions {

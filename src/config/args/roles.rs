@@ -11,7 +11,8 @@ pub struct IngressOptions {
     /// Address of the public listener
     #[arg(long, env = "AUTHPOST_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub listen: String,
-    /// Secret of the WorkOS webhook endpoint; separate several with commas while you rotate it
+    /// Secret of the WorkOS webhook endpoint; separate several with commas while you rotate it; as
+    /// a flag, visible to other users of this machine
     #[arg(long, env = "WORKOS_WEBHOOK_SECRET", hide_env_values = true, value_name = "SECRET")]
     pub workos_webhook_secret: Option<SecretString>,
     /// File with the value of WORKOS_WEBHOOK_SECRET
@@ -20,13 +21,21 @@ pub struct IngressOptions {
     /// Most connections served at once
     #[arg(long, env = "AUTHPOST_MAX_CONNECTIONS", default_value = "4096", value_name = "COUNT")]
     pub max_connections: String,
+    /// How long a connection may stay open without a request; should be longer than the proxy in
+    /// front keeps it
+    #[arg(long, env = "AUTHPOST_KEEP_ALIVE", default_value = "75 s", value_name = "DURATION")]
+    pub keep_alive: String,
+    /// Comma-separated networks of proxies whose X-Forwarded-For is trusted, such as 10.0.0.0/8
+    #[arg(long, env = "AUTHPOST_TRUSTED_PROXIES", value_name = "NETWORKS")]
+    pub trusted_proxies: Option<String>,
 }
 
 /// Options for the WorkOS API.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "WorkOS")]
 pub struct WorkosOptions {
-    /// WorkOS API key (sk_…), used to fetch codes and to sign people in
+    /// WorkOS API key (sk_…), used to fetch codes and to sign people in; as a flag, visible to
+    /// other users of this machine
     #[arg(long, env = "WORKOS_API_KEY", hide_env_values = true, value_name = "KEY")]
     pub workos_api_key: Option<SecretString>,
     /// File with the value of WORKOS_API_KEY
@@ -65,7 +74,7 @@ pub struct SignInOptions {
     #[arg(long, env = "AUTHPOST_SIGNIN_ORIGINS", value_name = "ORIGINS")]
     pub signin_origins: Option<String>,
     /// Secret that signs the state of a sign-in; must be the same in every replica (default:
-    /// derived from WORKOS_API_KEY)
+    /// derived from WORKOS_API_KEY); as a flag, visible to other users of this machine
     #[arg(long, env = "AUTHPOST_STATE_SECRET", hide_env_values = true, value_name = "SECRET")]
     pub state_secret: Option<SecretString>,
     /// File with the value of AUTHPOST_STATE_SECRET
@@ -75,12 +84,14 @@ pub struct SignInOptions {
     /// these URLs and this client)
     #[arg(long, env = "AUTHPOST_SIGNIN_ISSUERS", value_name = "URLS")]
     pub signin_issuers: Option<String>,
-    /// Most sign-ins started, and most completed, per minute and client address
+    /// Most sign-ins started, most completed, and most refused refreshes, per minute and client
+    /// address
     #[arg(long, env = "AUTHPOST_SIGNIN_RATE", default_value = "60", value_name = "COUNT")]
     pub signin_rate: String,
-    /// Comma-separated networks of proxies whose X-Forwarded-For is trusted, such as 10.0.0.0/8
-    #[arg(long, env = "AUTHPOST_TRUSTED_PROXIES", value_name = "NETWORKS")]
-    pub trusted_proxies: Option<String>,
+    /// Most calls to WorkOS per second that sign-ins and refreshes cause in this process; together
+    /// with AUTHPOST_WORKOS_RATE at most 95 for one API key
+    #[arg(long, env = "AUTHPOST_SIGNIN_WORKOS_RATE", default_value = "30", value_name = "COUNT")]
+    pub signin_workos_rate: String,
     /// Send people to the application's own login instead; existing sessions and started sign-ins
     /// continue
     #[arg(
@@ -100,10 +111,10 @@ pub struct SignInOptions {
 #[command(next_help_heading = "Worker")]
 pub struct WorkerOptions {
     /// Most codes read from WorkOS per second by this process; 0 for no limit
-    #[arg(long, env = "AUTHPOST_WORKOS_RATE", default_value = "90", value_name = "COUNT")]
+    #[arg(long, env = "AUTHPOST_WORKOS_RATE", default_value = "60", value_name = "COUNT")]
     pub workos_rate: String,
     /// URL of the relay: smtps://user:password@host:465, smtp://user:password@host:587 (STARTTLS
-    /// required), or smtp://host:25?tls=none
+    /// required), or smtp://host:25?tls=none; as a flag, visible to other users of this machine
     #[arg(long, env = "SMTP_URL", hide_env_values = true, value_name = "URL")]
     pub smtp_url: Option<SecretString>,
     /// File with the value of SMTP_URL
@@ -146,6 +157,15 @@ pub struct WorkerOptions {
     /// How long to remember that an event was mailed
     #[arg(long, env = "AUTHPOST_DEDUPE_TTL", default_value = "3 days", value_name = "DURATION")]
     pub dedupe_ttl: String,
+    /// Most mails to one user within a period, or "off"; what is over it becomes a dead letter
+    /// "person_limit"
+    #[arg(
+        long,
+        env = "AUTHPOST_PERSON_LIMIT",
+        default_value = "10/10 min",
+        value_name = "COUNT/PERIOD"
+    )]
+    pub person_limit: String,
     /// While Redis is unavailable: "hold" the events, or after 20 s "send" on the word of this
     /// process's own cache
     #[arg(long, env = "AUTHPOST_REDIS_OUTAGE", default_value = "hold", value_name = "WHAT")]

@@ -5,6 +5,7 @@ use std::{
     fmt,
 };
 
+use domain::queue::Capacity;
 use engine::rabbitmq::Names;
 
 use super::stage::Stage;
@@ -47,9 +48,10 @@ impl Ledger {
             ..Self::default()
         };
         ledger.waiting = ready_in(url, waiting_queues(&stage.prefix)).await;
-        ledger.dead_letters =
-            usize::try_from(ready_in(url, [Names::new(&stage.prefix, 1).dead()]).await)
-                .expect("few");
+        ledger.dead_letters = usize::try_from(
+            ready_in(url, [Names::new(&stage.prefix, Capacity::default()).dead()]).await,
+        )
+        .expect("few");
         let mut copies: BTreeMap<String, u64> = BTreeMap::new();
         stage
             .world

@@ -6,9 +6,11 @@ use std::{
 };
 
 use domain::{
-    claims::{Claim, ClaimStore, Completion, History, Lease, Owner, Owners, Sending, Terms},
+    claims::{
+        Claim, ClaimStore, Completion, History, Lease, Owner, Owners, Sending, Terms, UserLimit,
+    },
     clock::Clock as _,
-    ids::EventId,
+    ids::{EventId, UserId},
 };
 use engine::{embedded::EmbeddedClaims, redis::RedisClaims, sqlite::Store};
 use runtime::clock::SystemClock;
@@ -42,7 +44,13 @@ impl Subject {
     }
 
     async fn claim(&self, owner: Owner) -> Claim {
-        self.store.claim(&id(), owner).await.expect("answers")
+        self.store.claim(&id(), None, owner).await.expect("answers")
+    }
+
+    async fn claim_of(&self, event: &str, user: &str, owner: Owner) -> Claim {
+        let event = EventId::parse(event).expect("valid");
+        let user = UserId::parse(user).expect("valid");
+        self.store.claim(&event, Some(&user), owner).await.expect("answers")
     }
 
     async fn fresh(&self, owner: Owner) -> Lease {
@@ -69,13 +77,20 @@ impl Subject {
                 assert!(left <= LEASE, "{left:?}");
                 None
             }
-            Claim::Done => panic!("nobody completed it"),
+            other => panic!("nobody completed it: {other:?}"),
         })
         .await
     }
 }
 
-const TERMS: Terms = Terms { lease: LEASE, sending: LEASE, done: Duration::from_secs(600) };
+const TERMS: Terms = Terms {
+    lease: LEASE,
+    sending: LEASE,
+    done: Duration::from_secs(600),
+    user_limit: Some(USER_LIMIT),
+};
+
+const USER_LIMIT: UserLimit = UserLimit { most: 3, period: Duration::from_millis(900) };
 
 /// An owner unlike every other in this process.
 fn owner() -> Owner {
@@ -184,6 +199,43 @@ async fn a_late_release_does_not_end_the_lease_of_the_successor(subject: Subject
     subject.store.release(successor).await.expect("answers");
 }
 
+async fn a_user_has_so_many_events_in_a_period(subject: Subject) {
+    for event in ["event_1", "event_2", "event_3"] {
+        let claim = subject.claim_of(event, "user_1", owner()).await;
+        assert!(matches!(claim, Claim::Fresh(_)), "{event}: {claim:?}");
+    }
+    for _ in 0..3 {
+        assert_eq!(subject.claim_of("event_4", "user_1", owner()).await, Claim::OverLimit);
+    }
+    assert!(matches!(subject.claim_of("event_5", "user_2", owner()).await, Claim::Fresh(_)));
+    let again = subject.claim_of("event_3", "user_1", owner()).await;
+    assert!(
+        matches!(again, Claim::Busy(_)),
+        "an event that was admitted is not counted: {again:?}"
+    );
+    if let Some(clock) = &subject.clock {
+        clock.advance(jiff::SignedDuration::try_from(USER_LIMIT.period).expect("short"));
+    }
+    eventually("the period is over", async || {
+        match subject.claim_of("event_4", "user_1", owner()).await {
+            Claim::Fresh(_) => Some(()),
+            other => {
+                assert_eq!(other, Claim::OverLimit);
+                None
+            }
+        }
+    })
+    .await;
+}
+
+async fn a_claim_that_is_repeated_is_counted_one_time(subject: Subject) {
+    let owner = owner();
+    for _ in 0..5 {
+        assert!(matches!(subject.claim_of("event_1", "user_1", owner).await, Claim::Fresh(_)));
+    }
+    assert!(matches!(subject.claim_of("event_2", "user_1", owner).await, Claim::Fresh(_)));
+}
+
 async fn it_is_ready(subject: Subject) {
     assert_eq!(subject.store.ready().await, Ok(()));
 }
@@ -208,6 +260,8 @@ macro_rules! contract {
 
 contract! {
     one_of_many_gets_it,
+    a_user_has_so_many_events_in_a_period,
+    a_claim_that_is_repeated_is_counted_one_time,
     asking_again_repeats_the_answer,
     done_is_done_for_everybody,
     what_is_released_is_free_at_once,

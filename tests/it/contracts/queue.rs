@@ -6,7 +6,7 @@ use domain::{
     clock::Clock as _,
     event::QueuedEvent,
     fault::Reason,
-    queue::{Consume, Delivery, FRESH_FOR, Inspect, Publish, Verdict},
+    queue::{Capacity, Consume, Delivery, FRESH_FOR, Inspect, Publish, Verdict},
     retry::Stage,
 };
 use engine::{
@@ -49,16 +49,21 @@ impl Subject {
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
         match &place {
             Place::Folder(folder) => {
-                let queue = embedded(folder.path(), &clock, longest);
+                let queue = embedded(folder.path(), &clock, capacity(longest));
                 let consume = Box::new(queue.consumer(8));
                 let publish = Arc::new(queue.clone());
                 Self { publish, consume, inspect: Arc::new(queue), clock, place, longest }
             }
             Place::Prefix(prefix) => {
-                let publisher =
-                    Arc::new(RabbitPublisher::new(broker(prefix, longest), clock.clone()));
-                let consumer =
-                    RabbitConsumer::new(broker(prefix, longest), Arc::clone(&publisher), 8);
+                let publisher = Arc::new(RabbitPublisher::new(
+                    broker(prefix, capacity(longest)),
+                    clock.clone(),
+                ));
+                let consumer = RabbitConsumer::new(
+                    broker(prefix, capacity(longest)),
+                    Arc::clone(&publisher),
+                    8,
+                );
                 let inspect = Arc::new(consumer.inspector());
                 let consume = Box::new(consumer);
                 Self { publish: publisher, consume, inspect, clock, place, longest }
@@ -90,7 +95,7 @@ impl Subject {
             + jiff::SignedDuration::from_secs(1);
         self.clock.advance(beyond);
         if let Place::Prefix(prefix) = &self.place {
-            let names = Names::new(prefix, self.longest);
+            let names = Names::new(prefix, capacity(self.longest));
             eventually("the broker calls it late", async || {
                 (queues::ready_in(Services::shared().amqp_url(), [names.late()]).await == 1)
                     .then_some(())
@@ -108,7 +113,16 @@ impl Subject {
     }
 }
 
-fn embedded(folder: &Path, clock: &Arc<ManualClock>, longest: u64) -> EmbeddedQueue {
+/// As many dead letters as events.
+fn capacity(longest: u64) -> Capacity {
+    Capacity { events: longest, dead_letters: longest }
+}
+
+fn metrics() -> Arc<Metrics> {
+    Arc::new(Metrics::new("test").expect("declared rightly"))
+}
+
+fn embedded(folder: &Path, clock: &Arc<ManualClock>, capacity: Capacity) -> EmbeddedQueue {
     // The former handle's thread may still be closing the file.
     let store = loop {
         match Store::open(folder) {
@@ -117,15 +131,15 @@ fn embedded(folder: &Path, clock: &Arc<ManualClock>, longest: u64) -> EmbeddedQu
             Err(error) => panic!("{error}"),
         }
     };
-    EmbeddedQueue::new(store, clock.clone(), longest)
+    EmbeddedQueue::new(store, clock.clone(), capacity, metrics())
 }
 
-fn broker(prefix: &str, longest: u64) -> Broker {
+fn broker(prefix: &str, capacity: Capacity) -> Broker {
     let url = SecretString::from(Services::shared().amqp_url().to_owned());
     let trust = runtime::tls::Trust::load(None).expect("usable");
     Broker {
-        config: BrokerConfig::parse(&url, Names::new(prefix, longest), &trust).expect("a URL"),
-        metrics: Arc::new(Metrics::new("test").expect("declared rightly")),
+        config: BrokerConfig::parse(&url, Names::new(prefix, capacity), &trust).expect("a URL"),
+        metrics: metrics(),
         chance: Arc::new(|| 0.5),
     }
 }
@@ -298,6 +312,18 @@ async fn eventually_depths(
     eventually("the depths", async || queue.inspect.depths().await.ok().filter(&fits)).await
 }
 
+async fn too_many_dead_letters_displace_the_oldest(mut queue: Subject) {
+    for number in 1..=9 {
+        queue.publish(number).await;
+        let reason = Reason::NotFound;
+        let verdict = Verdict::DeadLetter { reason, detail: "gone".into() };
+        queue.next().await.settle(verdict).await.expect("settled");
+    }
+    let depths = eventually_depths(&queue, |depths| depths.dead == 4).await;
+    assert_eq!((depths.work, depths.retry), (0, 0));
+    queue.end().await;
+}
+
 macro_rules! contract {
     ($($name:ident($longest:literal),)*) => {
         mod embedded_queue {
@@ -326,4 +352,5 @@ contract! {
     an_undecodable_message_is_one_bad_delivery(1000),
     a_full_queue_refuses_and_recovers(3),
     what_has_become_late_goes_after_what_is_fresh(1000),
+    too_many_dead_letters_displace_the_oldest(4),
 }

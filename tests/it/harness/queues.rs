@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use domain::retry::STAGES;
+use domain::{queue::Capacity, retry::STAGES};
 use engine::rabbitmq::Names;
 use lapin::{
     Channel, Connection, ConnectionProperties,
@@ -42,14 +42,14 @@ pub async fn ready_in(url: &str, queues: impl IntoIterator<Item = String>) -> u3
 
 /// All queues under a prefix but the dead letters'.
 pub fn waiting_queues(prefix: &str) -> Vec<String> {
-    let names = Names::new(prefix, 1);
+    let names = Names::new(prefix, Capacity::default());
     let retries = STAGES.into_iter().map(|stage| names.retry(stage));
     [names.work(), names.late(), names.unrouted()].into_iter().chain(retries).collect()
 }
 
 /// Takes a test's queues off the broker; messages left in any but the dead letters' fail the test.
 pub async fn delete_queues(url: &str, prefix: &str) {
-    let names = Names::new(prefix, 1);
+    let names = Names::new(prefix, Capacity::default());
     let (connection, channel) = connect(url).await;
     for queue in waiting_queues(prefix) {
         let left = channel

@@ -6,14 +6,19 @@ use authpost::config::settings::{
     DistributedSettings, EmbeddedSettings, EngineSettings, IngressSettings, ProcessSettings,
     SignInSettings, WorkerSettings,
 };
-use domain::{address::EmailAddress, sign_in::state::StateKey, webhook::WebhookKeys};
+use domain::{
+    address::EmailAddress, queue::Capacity, sign_in::state::StateKey, webhook::WebhookKeys,
+};
 use engine::{
     local_sent_cache::OnStoreOutage,
     rabbitmq::{BrokerConfig, Names},
     redis::RedisConfig,
 };
-use ingress::sign_in::{SignInConfig, origins::Origins, visitors::Proxies};
-use runtime::{telemetry::LogFormat, tls::Trust};
+use ingress::{
+    proxies::Proxies,
+    sign_in::{SignInConfig, origins::Origins},
+};
+use runtime::{http::KEEP_ALIVE, telemetry::LogFormat, tls::Trust};
 use secrecy::SecretString;
 use worker::{
     OnAmbiguity,
@@ -46,15 +51,15 @@ pub fn engine(
     services: Option<Urls>,
     folder: &Path,
     prefix: String,
-    queue_max: u64,
+    capacity: Capacity,
     trust: &Trust,
 ) -> EngineSettings {
     match services {
         None => {
-            EngineSettings::Embedded(EmbeddedSettings { data_dir: folder.to_owned(), queue_max })
+            EngineSettings::Embedded(EmbeddedSettings { data_dir: folder.to_owned(), capacity })
         }
         Some(Urls { amqp, redis }) => {
-            EngineSettings::Distributed(distributed(&amqp, &redis, prefix, queue_max, trust))
+            EngineSettings::Distributed(distributed(&amqp, &redis, prefix, capacity, trust))
         }
     }
 }
@@ -63,11 +68,11 @@ pub fn distributed(
     amqp: &str,
     redis: &str,
     prefix: String,
-    queue_max: u64,
+    capacity: Capacity,
     trust: &Trust,
 ) -> DistributedSettings {
     let broker =
-        BrokerConfig::parse(&secret(amqp), Names::new(&prefix, queue_max), trust).expect("a URL");
+        BrokerConfig::parse(&secret(amqp), Names::new(&prefix, capacity), trust).expect("a URL");
     DistributedSettings {
         broker,
         redis: RedisConfig::parse(&secret(redis), trust).expect("a URL"),
@@ -81,6 +86,8 @@ pub fn ingress() -> IngressSettings {
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
         keys,
         max_connections: 512,
+        keep_alive: KEEP_ALIVE,
+        proxies: Proxies::default(),
         sign_in: None,
     }
 }
@@ -88,6 +95,7 @@ pub fn ingress() -> IngressSettings {
 pub fn process() -> ProcessSettings {
     ProcessSettings {
         admin_listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        admin_hosts: Vec::new(),
         log: LogFormat::Text,
         log_levels: String::new(),
         grace: Duration::from_secs(20),
@@ -125,6 +133,7 @@ pub fn worker(api_url: &str, smtp_url: &str) -> WorkerSettings {
         concurrency: 16,
         dedupe_ttl: Duration::from_secs(3 * 24 * 3600),
         on_store_outage: OnStoreOutage::Hold,
+        user_limit: None,
         on_ambiguity: OnAmbiguity::Resend,
         reconcile: false,
     }
@@ -140,6 +149,7 @@ pub fn sign_in(api_url: &str, issuer: &str) -> SignInSettings {
         state_key: StateKey::new(api.key.secret()).expect("not empty"),
         enabled: true,
         rate: NonZeroU32::new(1000).expect("not zero"),
+        workos_rate: NonZeroU32::new(1000).expect("not zero"),
         proxies: Proxies::default(),
     };
     let issuers = vec![format!("{issuer}/user_management/{CLIENT_ID}")];

@@ -8,7 +8,7 @@ use authpost::{
     },
     service,
 };
-use domain::clock::Clock;
+use domain::{clock::Clock, queue::Capacity};
 use runtime::{
     clock::SystemClock,
     tls::{Trust, install_provider},
@@ -33,7 +33,7 @@ type Change<T> = Box<dyn FnOnce(&mut T) + Send>;
 /// The setup of an app, before it starts.
 pub struct Setup {
     pub worker: Change<WorkerSettings>,
-    pub queue_max: u64,
+    pub capacity: Capacity,
     /// Authorities to trust besides this machine's.
     pub trust: Option<Trust>,
     sign_in: Option<Change<SignInSettings>>,
@@ -45,7 +45,7 @@ impl Setup {
     pub fn embedded() -> Self {
         Self {
             worker: Box::new(|_| {}),
-            queue_max: 10_000,
+            capacity: Capacity::default(),
             trust: None,
             sign_in: None,
             services: None,
@@ -85,7 +85,7 @@ impl Setup {
 
     pub async fn start(self) -> App {
         install_provider();
-        let Self { worker: change, queue_max, trust, sign_in, services, faulty } = self;
+        let Self { worker: change, capacity, trust, sign_in, services, faulty } = self;
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
         let key = SecretString::from(API_KEY.to_owned());
         let workos =
@@ -103,7 +103,7 @@ impl Setup {
         let sign_in = sign_in.map(|change| with_sign_in(&workos, &ways, change));
         let ingress = IngressSettings { sign_in, ..ingress() };
         let process = process_with(trust);
-        let engine = engine(ways.services, folder.path(), prefix, queue_max, &process.trust);
+        let engine = engine(ways.services, folder.path(), prefix, capacity, &process.trust);
         let stop = CancellationToken::new();
         let settings = Settings { roles: Roles::Both(ingress, worker), engine, process };
         let service = service::start(&settings, clock.clone(), stop.clone()).await.expect("starts");

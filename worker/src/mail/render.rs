@@ -4,7 +4,7 @@
 //! rendered with a sample while the configuration is read, so that a broken one is an error at
 //! start and not a lost code.
 
-use std::{fmt, path::Path};
+use std::{fmt, io, path::Path};
 
 use domain::{
     fault::{Fault, Reason},
@@ -32,6 +32,10 @@ const HTML: &str = "login_code.html";
 /// Longest rendered part, in bytes.
 const MAX_PART: usize = 256 * 1024;
 
+/// Most instructions of a template that one part may take: a mail of ours takes about a hundred,
+/// and as many as this are done in a fraction of a second.
+const MAX_INSTRUCTIONS: u64 = 500_000;
+
 /// A template cannot be used. Shown at start.
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
@@ -44,7 +48,7 @@ pub enum TemplateError {
         /// File name of the template.
         file: String,
         /// Error of the operating system.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// It is not a template, or it fails with the sample.
     #[error("the mail template {file} is broken: {why}")]
@@ -104,6 +108,7 @@ impl Templates {
         }
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_fuel(Some(MAX_INSTRUCTIONS));
         environment.set_auto_escape_callback(|name| {
             let html = Path::new(name)
                 .extension()
@@ -154,8 +159,13 @@ impl Templates {
     ) -> Result<String, String> {
         let template = self.environment.get_template(name).map_err(|error| error.to_string())?;
         let values = context! { app => self.app_name.as_str(), code, expires_in, expires_at };
-        let rendered = template.render(values).map_err(|error| error.to_string())?;
-        if rendered.len() > MAX_PART { Err(format!("over {MAX_PART} bytes")) } else { Ok(rendered) }
+        let mut part = Part(Vec::new());
+        let rendered = template.render_captured_to(values, &mut part);
+        if part.0.len() > MAX_PART {
+            return Err(format!("over {MAX_PART} bytes"));
+        }
+        rendered.map_err(|error| error.to_string())?;
+        String::from_utf8(part.0).map_err(|error| error.to_string())
     }
 
     /// Renders the mail for a code that has not expired at `now`. There is no other way to make a
@@ -192,6 +202,21 @@ impl Templates {
             text: render(TEXT)?,
             html: render(HTML)?,
         })
+    }
+}
+
+/// What a template has written. Takes a little more than a part may have, and then no more.
+struct Part(Vec<u8>);
+
+impl io::Write for Part {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        let room = (MAX_PART + 1).saturating_sub(self.0.len());
+        self.0.extend_from_slice(&text[..text.len().min(room)]);
+        if text.len() > room { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text.len()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

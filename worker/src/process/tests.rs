@@ -14,7 +14,7 @@ use domain::{
     claims::{ClaimStore, Owner, Owners, Terms},
     clock::{Clock, SyncedClock},
     codes::CodeSource,
-    ids::{EventId, MagicAuthId},
+    ids::{EventId, MagicAuthId, UserId},
     login_code::{Code, LoginCode},
     queue::{Consume, Delivery, Receipt, Verdict},
 };
@@ -35,6 +35,7 @@ const TERMS: Terms = Terms {
     lease: Duration::from_secs(20),
     sending: Duration::from_secs(20),
     done: Duration::from_secs(600),
+    user_limit: None,
 };
 
 fn now() -> Timestamp {
@@ -104,11 +105,16 @@ impl CodeSource for Scripted {
 
 #[async_trait]
 impl ClaimStore for Scripted {
-    async fn claim(&self, event_id: &EventId, owner: Owner) -> Result<Claim, Fault> {
+    async fn claim(
+        &self,
+        event_id: &EventId,
+        user: Option<&UserId>,
+        owner: Owner,
+    ) -> Result<Claim, Fault> {
         if self.behaviour == Behaviour::StoreHangs {
             std::future::pending::<()>().await;
         }
-        self.store.claim(event_id, owner).await
+        self.store.claim(event_id, user, owner).await
     }
     async fn sending(&self, lease: Lease) -> Result<Option<Sending>, (Lease, Fault)> {
         match self.behaviour {

@@ -54,6 +54,21 @@ pub trait Consume: Send {
     fn system(&self) -> &'static str;
 }
 
+/// How much an engine keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// Most events that may wait before publishing is refused.
+    pub events: u64,
+    /// Most dead letters; beyond it the oldest are deleted.
+    pub dead_letters: u64,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self { events: 200_000, dead_letters: 100_000 }
+    }
+}
+
 /// How many messages wait in which part of the queue. For the equation `accepted = sent + duplicate
 /// + expired + dead + waiting`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -10,10 +10,12 @@ use domain::{
     },
     clock::{Clock, milliseconds_after},
     fault::Fault,
-    ids::EventId,
+    ids::{EventId, UserId},
 };
+use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::recent_users::RecentUsers;
 use crate::sqlite::Store;
 
 /// Claims kept in SQLite, for one process.
@@ -21,6 +23,7 @@ pub struct EmbeddedClaims {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     terms: Terms,
+    users: Option<Arc<Mutex<RecentUsers>>>,
 }
 
 struct Record {
@@ -35,12 +38,14 @@ enum Claimed {
     Fresh { fence: i64, history: History },
     Busy(Duration),
     Done,
+    OverLimit,
 }
 
 impl EmbeddedClaims {
     /// Keeps claims in `store` for as long as `terms` says.
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, terms: Terms) -> Self {
-        Self { store, clock, terms }
+        let users = terms.user_limit.map(|limit| Arc::new(Mutex::new(RecentUsers::new(limit))));
+        Self { store, clock, terms, users }
     }
 
     fn now(&self) -> i64 {
@@ -50,12 +55,25 @@ impl EmbeddedClaims {
 
 #[async_trait]
 impl ClaimStore for EmbeddedClaims {
-    async fn claim(&self, event_id: &EventId, owner: Owner) -> Result<Claim, Fault> {
-        let (key, who, now, terms) =
-            (event_id.to_string(), owner.to_string(), self.now(), self.terms);
-        let claimed =
-            self.store.run(move |connection| claim(connection, &key, &who, now, terms)).await?;
-        Ok(match claimed {
+    async fn claim(
+        &self,
+        event_id: &EventId,
+        user: Option<&UserId>,
+        owner: Owner,
+    ) -> Result<Claim, Fault> {
+        let (key, who, now, lease) =
+            (event_id.to_string(), owner.to_string(), self.now(), self.terms.lease);
+        let (users, user) = (self.users.clone(), user.cloned());
+        let claimed = self.store.run(move |connection| {
+            let found = find(connection, &key, now)?;
+            let limited = users.zip(user).filter(|_| found.is_none());
+            if limited.is_some_and(|(users, user)| !users.lock().admit(user, now)) {
+                return Ok(Claimed::OverLimit);
+            }
+            claim(connection, &key, found, &who, now, lease)
+        });
+        Ok(match claimed.await? {
+            Claimed::OverLimit => Claim::OverLimit,
             Claimed::Fresh { fence, history } => {
                 Claim::Fresh(adapter::lease(event_id.clone(), owner, fence, history))
             }
@@ -125,11 +143,11 @@ impl ClaimStore for EmbeddedClaims {
 fn claim(
     connection: &Connection,
     key: &str,
+    found: Option<Record>,
     owner: &str,
     now: i64,
-    terms: Terms,
+    lease: Duration,
 ) -> rusqlite::Result<Claimed> {
-    let found = find(connection, key, now)?;
     let mut fence = 1;
     let mut history = History::default();
     if let Some(Record { state, owner: holder, fence: last, history: before, until_ms }) = found {
@@ -150,7 +168,7 @@ fn claim(
         history =
             History { crashed_sending: before.crashed_sending || state == "sending", ..before };
     }
-    let until = milliseconds_after(now, terms.lease);
+    let until = milliseconds_after(now, lease);
     let sql = "INSERT INTO claims (event_id, state, owner, fence, silences, died_sending, until_ms, gone_ms, receipt)
                VALUES (?1, 'lease', ?2, ?3, ?4, ?5, ?6, ?7, '')
                ON CONFLICT (event_id) DO UPDATE SET state = 'lease', owner = ?2, fence = ?3,

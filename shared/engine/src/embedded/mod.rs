@@ -8,6 +8,7 @@ mod claims;
 mod dead_letters;
 mod nonces;
 mod queue;
+mod recent_users;
 mod records;
 mod search;
 

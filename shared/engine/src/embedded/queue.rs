@@ -6,7 +6,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -16,10 +16,14 @@ use domain::{
     clock::{Clock, milliseconds_after, milliseconds_before},
     event::QueuedEvent,
     fault::{Fault, Reason},
-    queue::{Consume, Delivery, Depths, FRESH_FOR, Inspect, LATE_TURN, Publish, Receipt, Verdict},
+    queue::{
+        Capacity, Consume, Delivery, Depths, FRESH_FOR, Inspect, LATE_TURN, Publish, Receipt,
+        Verdict,
+    },
     retry::Stage,
 };
 use jiff::Timestamp;
+use runtime::metrics::Metrics;
 use rusqlite::{Connection, params};
 use tokio::sync::Notify;
 
@@ -43,18 +47,28 @@ struct Inner {
     clock: Arc<dyn Clock>,
     /// Notified when a row may have become due: published now, or returned.
     row_due: Notify,
-    longest: u64,
+    capacity: Capacity,
+    metrics: Arc<Metrics>,
+    /// How many more dead letters certainly fit.
+    dead_room: AtomicU64,
     healthy: AtomicBool,
 }
 
 impl EmbeddedQueue {
-    /// `longest` is the most events that may wait before publishing is refused.
-    pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, longest: u64) -> Self {
+    /// Keeps as much as `capacity` in `store`, and counts what it deletes in `metrics`.
+    pub fn new(
+        store: Arc<Store>,
+        clock: Arc<dyn Clock>,
+        capacity: Capacity,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self(Arc::new(Inner {
             store,
             clock,
             row_due: Notify::new(),
-            longest,
+            capacity,
+            metrics,
+            dead_room: AtomicU64::new(0),
             healthy: AtomicBool::new(true),
         }))
     }
@@ -87,7 +101,7 @@ impl EmbeddedQueue {
 impl Publish for EmbeddedQueue {
     async fn publish(&self, event: &QueuedEvent) -> Result<(), Fault> {
         let payload = event.encode();
-        let (now, longest) = (self.0.clock.now().as_millisecond(), self.0.longest);
+        let (now, longest) = (self.0.clock.now().as_millisecond(), self.0.capacity.events);
         let stored = self
             .run(move |connection| {
                 if is_full(connection, longest)? {
@@ -293,11 +307,40 @@ impl Receipt for EmbeddedReceipt {
     async fn settle(self: Box<Self>, verdict: Verdict) -> Result<(), Fault> {
         let Self { queue, id } = *self;
         let now = queue.0.clock.now().as_millisecond();
-        queue.run(move |connection| carry_out(connection, id, now, &verdict)).await?;
+        let inner = Arc::clone(&queue.0);
+        let dropped = queue
+            .run(move |connection| {
+                let dead = matches!(verdict, Verdict::DeadLetter { .. });
+                let dropped = if dead { make_room(connection, &inner)? } else { 0 };
+                carry_out(connection, id, now, &verdict)?;
+                Ok(dropped)
+            })
+            .await?;
+        queue.0.metrics.dead_letters_dropped(dropped);
         // The consumer may be waiting for longer than the delay of this retry: let it look again.
         queue.0.row_due.notify_one();
         Ok(())
     }
+}
+
+/// Deletes the oldest dead letters if there are too many for another one, a hundredth of them at
+/// once, so that they need not be counted each time. Returns how many.
+fn make_room(connection: &Connection, queue: &Inner) -> rusqlite::Result<u64> {
+    let room = &queue.dead_room;
+    if room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(1)).is_ok() {
+        return Ok(0);
+    }
+    let count = "SELECT count(*) FROM dead";
+    let count: i64 = connection.prepare_cached(count)?.query_row([], |row| row.get(0))?;
+    let (count, most) = (u64::try_from(count).unwrap_or(0), queue.capacity.dead_letters);
+    let excess = if count < most { 0 } else { count - most + 1 + most / 100 };
+    if excess > 0 {
+        let sql = "DELETE FROM dead WHERE id IN (SELECT id FROM dead ORDER BY id LIMIT ?1)";
+        connection.prepare_cached(sql)?.execute([i64::try_from(excess).unwrap_or(i64::MAX)])?;
+    }
+    let left = count.saturating_sub(excess);
+    room.store(most.saturating_sub(left + 1), Ordering::Relaxed);
+    Ok(excess.min(count))
 }
 
 fn carry_out(

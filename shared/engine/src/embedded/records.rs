@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::{
-    claims::History,
-    clock::Clock,
+    claims::{History, UNFINISHED_KEPT},
+    clock::{Clock, milliseconds_after},
     fault::Fault,
     ids::EventId,
     records::{Progress, Record, Records},
@@ -44,6 +44,20 @@ impl Records for EmbeddedRecords {
                 connection.prepare_cached(sql)?.query_row(params![key, now], record).optional()
             })
             .await
+    }
+
+    async fn lift_limit(&self, event_id: &EventId) -> Result<(), Fault> {
+        let key = event_id.to_string();
+        let until = milliseconds_after(self.clock.now().as_millisecond(), UNFINISHED_KEPT);
+        self.store
+            .run(move |connection| {
+                let sql = "INSERT INTO claims (event_id, state, owner, fence, silences, died_sending, until_ms, \
+                           gone_ms, receipt) VALUES (?1, 'free', '', 0, 0, 0, 0, ?2, '') \
+                           ON CONFLICT (event_id) DO NOTHING";
+                connection.prepare_cached(sql)?.execute(params![key, until])
+            })
+            .await
+            .map(drop)
     }
 
     async fn clear_doubt(&self, event_id: &EventId) -> Result<(), Fault> {

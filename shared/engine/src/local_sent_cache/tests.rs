@@ -12,7 +12,7 @@ fn unavailable<T>() -> Result<T, Fault> {
 
 #[async_trait]
 impl ClaimStore for Unavailable {
-    async fn claim(&self, _: &EventId, _: Owner) -> Result<Claim, Fault> {
+    async fn claim(&self, _: &EventId, _: Option<&UserId>, _: Owner) -> Result<Claim, Fault> {
         unavailable()
     }
     async fn sending(&self, lease: Lease) -> Result<Option<Sending>, (Lease, Fault)> {
@@ -40,9 +40,9 @@ fn id() -> EventId {
 async fn holds_by_default_however_long_it_lasts() {
     let owners = Owners::new(1);
     let store = LocalSentCache::new(Arc::new(Unavailable), OnStoreOutage::Hold);
-    assert!(store.claim(&id(), owners.next()).await.is_err());
+    assert!(store.claim(&id(), None, owners.next()).await.is_err());
     tokio::time::advance(Duration::from_secs(3600)).await;
-    assert!(store.claim(&id(), owners.next()).await.is_err());
+    assert!(store.claim(&id(), None, owners.next()).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -52,16 +52,16 @@ async fn sends_after_the_outage_has_lasted_and_not_twice() {
         Arc::new(Unavailable),
         OnStoreOutage::SendAfter(Duration::from_secs(20)),
     );
-    assert!(store.claim(&id(), owners.next()).await.is_err());
+    assert!(store.claim(&id(), None, owners.next()).await.is_err());
     tokio::time::advance(Duration::from_secs(19)).await;
-    assert!(store.claim(&id(), owners.next()).await.is_err());
+    assert!(store.claim(&id(), None, owners.next()).await.is_err());
     tokio::time::advance(Duration::from_secs(1)).await;
-    let Ok(Claim::Fresh(lease)) = store.claim(&id(), owners.next()).await else {
+    let Ok(Claim::Fresh(lease)) = store.claim(&id(), None, owners.next()).await else {
         panic!("not given")
     };
     let sending = store.sending(lease).await.expect("no store asked").expect("ours");
     assert!(store.complete(&sending, "queued").await.is_err());
-    assert_eq!(store.claim(&id(), owners.next()).await, Ok(Claim::Done));
+    assert_eq!(store.claim(&id(), None, owners.next()).await, Ok(Claim::Done));
 }
 
 #[test]

@@ -270,6 +270,7 @@ impl Receipt for RabbitReceipt {
             Verdict::DeadLetter { reason, detail } => {
                 self.copy(Destination::Dead, self.attempt, *reason, detail).await?;
                 failpoint::reach(Point::AfterCopy);
+                self.publisher.count_dropped();
             }
         }
         self.acknowledge().await

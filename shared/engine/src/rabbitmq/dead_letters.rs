@@ -55,12 +55,15 @@ impl RabbitOperator {
         choose: &Choose,
     ) -> Result<Vec<(DeadLetter, Action)>, Fault> {
         let mut visited = Vec::new();
-        while visited.len() < MAX_LETTERS {
+        // Only letters that are there now: a redriven one may be back before the last is visited.
+        let mut left = MAX_LETTERS;
+        while left > 0 {
             let got = within_limit(
                 channel.basic_get(self.names.dead().into(), BasicGetOptions::default()),
             )
             .await?;
             let Some(message) = got else { break };
+            left = (left - 1).min(usize::try_from(message.message_count).unwrap_or(left));
             let letter = dead_letter_of(&message);
             let action = choose(&letter);
             if action == Action::Redrive {

@@ -14,7 +14,7 @@ use lapin::{
     options::BasicPublishOptions,
     types::{AMQPValue, FieldTable, ShortString},
 };
-use runtime::metrics::labels::ConnectionName;
+use runtime::metrics::{Metrics, labels::ConnectionName};
 use tokio::time::timeout;
 
 use super::{
@@ -31,6 +31,8 @@ pub struct RabbitPublisher {
     pub(super) supervisor: Supervisor,
     clock: Arc<dyn Clock>,
     events: ShortString,
+    metrics: Arc<Metrics>,
+    most_dead_letters: u64,
 }
 
 /// A message to publish: the bytes of the event, with what we know about them in headers.
@@ -48,7 +50,18 @@ impl RabbitPublisher {
     /// Starts a publisher that connects in the background.
     pub fn new(broker: Broker, clock: Arc<dyn Clock>) -> Self {
         let events = ShortString::from(broker.config.names.events());
-        Self { supervisor: Supervisor::start(broker, ConnectionName::Publisher), clock, events }
+        let metrics = Arc::clone(&broker.metrics);
+        let most_dead_letters = broker.config.names.capacity.dead_letters;
+        let supervisor = Supervisor::start(broker, ConnectionName::Publisher);
+        Self { supervisor, clock, events, metrics, most_dead_letters }
+    }
+
+    /// Counts the letter that a full queue dropped for a new one. The broker tells nobody: whether
+    /// the queue is full is known from the last look at its depth.
+    pub(super) fn count_dropped(&self) {
+        if self.metrics.dead_letters() >= self.most_dead_letters {
+            self.metrics.dead_letters_dropped(1);
+        }
     }
 
     pub(super) async fn send(

@@ -57,7 +57,8 @@ pub struct BrokerConfig {
 /// Why `AMQP_URL` cannot be used. Never repeats it: it holds a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "must be a URL such as amqp://user:password@host:5672/vhost or amqps://…, with special characters percent-encoded"
+    "must be a URL such as amqp://user:password@host:5672/vhost?heartbeat=10 or amqps://…, with special characters \
+     percent-encoded and whole numbers as parameters"
 )]
 pub struct InvalidAmqpUrl;
 

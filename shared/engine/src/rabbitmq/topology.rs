@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::{
-    queue::FRESH_FOR,
+    queue::{Capacity, FRESH_FOR},
     retry::{STAGES, Stage},
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -20,14 +20,13 @@ const DEAD_KEPT_MS: i64 = 14 * 24 * 3600 * 1000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
     prefix: String,
-    longest: u64,
+    pub(super) capacity: Capacity,
 }
 
 impl Names {
-    /// `prefix` for every name; `longest` is how many events may wait in a queue before publishing
-    /// is refused.
-    pub fn new(prefix: &str, longest: u64) -> Self {
-        Self { prefix: prefix.to_owned(), longest }
+    /// `prefix` for every name; `capacity` of each queue.
+    pub fn new(prefix: &str, capacity: Capacity) -> Self {
+        Self { prefix: prefix.to_owned(), capacity }
     }
 
     /// The exchange every publish goes through.
@@ -102,7 +101,7 @@ pub(super) fn queues(names: &Names) -> Vec<Queue> {
     };
     let work = on_events(names.work(), work_arguments(names), routing_key(Destination::Work));
     let late = on_events(names.late(), late_arguments(names), LATE.into());
-    let dead = on_events(names.dead(), dead_arguments(), routing_key(Destination::Dead));
+    let dead = on_events(names.dead(), dead_arguments(names), routing_key(Destination::Dead));
     let (name, exchange) = (names.unrouted(), names.fallback());
     let unrouted = Queue {
         name,
@@ -157,9 +156,11 @@ fn milliseconds(duration: Duration) -> AMQPValue {
 }
 
 /// RabbitMQ 4 drops messages that were delivered 20 times, unless told otherwise; listing a letter
-/// counts as a delivery.
-fn dead_arguments() -> FieldTable {
+/// counts as a delivery. A full queue drops its oldest letter.
+fn dead_arguments(names: &Names) -> FieldTable {
     table(&[
+        ("x-max-length", length(names.capacity.dead_letters)),
+        ("x-overflow", text("drop-head")),
         ("x-queue-type", text("quorum")),
         ("x-message-ttl", AMQPValue::LongLongInt(DEAD_KEPT_MS)),
         ("x-delivery-limit", AMQPValue::LongInt(i32::MAX)),
@@ -167,12 +168,15 @@ fn dead_arguments() -> FieldTable {
 }
 
 fn bounded(names: &Names) -> FieldTable {
-    let longest = i64::try_from(names.longest).unwrap_or(i64::MAX);
     table(&[
         ("x-queue-type", text("quorum")),
         ("x-overflow", text("reject-publish")),
-        ("x-max-length", AMQPValue::LongLongInt(longest)),
+        ("x-max-length", length(names.capacity.events)),
     ])
+}
+
+fn length(most: u64) -> AMQPValue {
+    AMQPValue::LongLongInt(i64::try_from(most).unwrap_or(i64::MAX))
 }
 
 fn table(entries: &[(&str, AMQPValue)]) -> FieldTable {

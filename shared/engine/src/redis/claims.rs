@@ -13,13 +13,13 @@ use domain::{
     },
     clock::milliseconds,
     fault::Fault,
-    ids::EventId,
+    ids::{EventId, UserId},
 };
 use redis::Script;
 
 use super::{
     connection::{RedisConnection, unexpected_reply},
-    event_key,
+    event_key, user_key,
 };
 
 /// A [`ClaimStore`] in Redis: one hash for each event.
@@ -57,17 +57,27 @@ impl RedisClaims {
 
 #[async_trait]
 impl ClaimStore for RedisClaims {
-    async fn claim(&self, event_id: &EventId, owner: Owner) -> Result<Claim, Fault> {
+    async fn claim(
+        &self,
+        event_id: &EventId,
+        user: Option<&UserId>,
+        owner: Owner,
+    ) -> Result<Claim, Fault> {
         let mut call = self.claim.key(event_key(&self.prefix, event_id));
         call.arg(owner.to_string())
             .arg(milliseconds(self.terms.lease))
             .arg(milliseconds(UNFINISHED_KEPT));
+        if let Some((user, limit)) = user.zip(self.terms.user_limit) {
+            call.key(user_key(&self.prefix, user));
+            call.arg(limit.most).arg(milliseconds(limit.period));
+        }
         let reply: Vec<redis::Value> = self.connection.script(&call).await?;
         let (word, numbers) = reply.split_first().ok_or_else(unexpected_reply)?;
         let word: String = value(word)?;
         let numbers = numbers.iter().map(value).collect::<Result<Vec<i64>, Fault>>()?;
         match (word.as_str(), numbers.as_slice()) {
             ("DONE", []) => Ok(Claim::Done),
+            ("LIMIT", []) => Ok(Claim::OverLimit),
             ("BUSY", [left]) => {
                 Ok(Claim::Busy(Duration::from_millis(u64::try_from(*left).unwrap_or(0))))
             }

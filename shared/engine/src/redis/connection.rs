@@ -44,6 +44,9 @@ impl RedisConfig {
     /// Parses a `redis://` or `rediss://` URL.
     pub fn parse(url: &SecretString, trust: &Trust) -> Result<Self, InvalidRedisUrl> {
         let info = url.expose_secret().into_connection_info().map_err(|_| InvalidRedisUrl)?;
+        if info.redis_settings().db() < 0 {
+            return Err(InvalidRedisUrl);
+        }
         // Commands are small and wait for a reply: Nagle's algorithm would delay them.
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
         let client = match (info.addr(), trust.extra_pem()) {

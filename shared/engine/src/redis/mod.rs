@@ -16,9 +16,14 @@ pub use self::{
     records::RedisRecords,
 };
 
-use domain::ids::EventId;
+use domain::ids::{EventId, UserId};
 
 /// The key of an event's claim.
 fn event_key(prefix: &str, event_id: &EventId) -> String {
     format!("{prefix}:event:{event_id}")
+}
+
+/// The key of the list of when a user's last events were claimed.
+fn user_key(prefix: &str, user: &UserId) -> String {
+    format!("{prefix}:user:{user}")
 }

@@ -4,7 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use domain::{
-    claims::History,
+    claims::{History, UNFINISHED_KEPT},
+    clock::milliseconds,
     fault::Fault,
     ids::EventId,
     records::{Progress, Record, Records},
@@ -18,13 +19,15 @@ pub struct RedisRecords {
     connection: Arc<RedisConnection>,
     prefix: String,
     clear_doubt: Script,
+    lift_limit: Script,
 }
 
 impl RedisRecords {
     /// Reads records over `connection`, under keys that begin with `prefix`.
     pub fn new(connection: Arc<RedisConnection>, prefix: &str) -> Self {
         let clear_doubt = Script::new(include_str!("scripts/clear_doubt.lua"));
-        Self { connection, prefix: prefix.to_owned(), clear_doubt }
+        let lift_limit = Script::new(include_str!("scripts/lift_limit.lua"));
+        Self { connection, prefix: prefix.to_owned(), clear_doubt, lift_limit }
     }
 }
 
@@ -41,6 +44,12 @@ impl Records for RedisRecords {
             History { unanswered_sends: number("silences"), crashed_sending: number("died") == 1 };
         let receipt = fields.remove("receipt").unwrap_or_default();
         Ok(Some(Record { progress: Progress::from_state(&state, receipt), history }))
+    }
+
+    async fn lift_limit(&self, event_id: &EventId) -> Result<(), Fault> {
+        let mut call = self.lift_limit.key(event_key(&self.prefix, event_id));
+        call.arg(milliseconds(UNFINISHED_KEPT));
+        self.connection.script::<i64>(&call).await.map(drop)
     }
 
     async fn clear_doubt(&self, event_id: &EventId) -> Result<(), Fault> {

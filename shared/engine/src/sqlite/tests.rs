@@ -55,3 +55,21 @@ fn a_file_of_a_later_release_is_left_alone() {
     let error = Store::open(folder.path()).err().expect("refused").to_string();
     assert!(error.contains("has layout 99"), "{error}");
 }
+
+#[tokio::test]
+async fn other_users_see_nothing_of_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let directory = folder.path().join("data");
+    std::fs::create_dir(&directory).expect("created");
+    std::fs::set_permissions(&directory, Permissions::from_mode(0o755)).expect("ours");
+    std::fs::write(directory.join("authpost.db"), "").expect("written by an earlier release");
+    let store = Store::open(&directory).expect("opens");
+    store.run(|c| c.execute("DELETE FROM dead", [])).await.expect("works");
+    let mode = |path: &Path| path.metadata().expect("exists").permissions().mode() & 0o777;
+    assert_eq!(mode(&directory), 0o700);
+    let files: Vec<_> = std::fs::read_dir(&directory).expect("ours").flatten().collect();
+    assert!(files.len() >= 3, "database, log and lock: {files:?}");
+    for file in files {
+        assert_eq!(mode(&file.path()), 0o600, "{file:?}");
+    }
+}

@@ -113,3 +113,20 @@ fn a_mail_never_prints_its_code_or_address() {
     let shown = format!("{:?}", mail(&templates));
     assert!(!shown.contains("048159") && !shown.contains("alice@"), "{shown}");
 }
+
+#[test]
+fn a_template_that_would_never_end_is_named_at_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let loops = "{% for a in range(90000) %}".repeat(4) + &"{% endfor %}".repeat(4);
+    let endless = format!("{{{{ code }}}}{loops}");
+    let large =
+        format!("{{{{ code }}}}{{% for a in range(900) %}}{}{{% endfor %}}", "x".repeat(9000));
+    for (text, why) in [(endless, "fuel"), (large, "over 262144 bytes")] {
+        std::fs::write(folder.path().join(TEXT), text).expect("written");
+        let begun = tokio::time::Instant::now();
+        let error = Templates::load(Some(folder.path()), "Acme", sender()).expect_err("stopped");
+        assert!(begun.elapsed().as_secs() < 5, "{:?} even in a debug build", begun.elapsed());
+        let error = error.to_string();
+        assert!(error.contains(TEXT) && error.contains(why), "{error}");
+    }
+}

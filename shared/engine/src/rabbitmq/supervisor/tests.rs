@@ -1,5 +1,7 @@
 //! Unit tests of the parent module.
 
+use domain::queue::Capacity;
+
 use super::*;
 
 #[test]
@@ -19,7 +21,11 @@ fn a_slow_broker_is_given_more_time_with_each_failure() {
 fn a_url_that_cannot_be_used_is_refused_and_never_printed() {
     let trust = Trust::load(None).expect("usable");
     let parse = |url: &str| {
-        BrokerConfig::parse(&SecretString::from(url.to_owned()), Names::new("a", 1), &trust)
+        BrokerConfig::parse(
+            &SecretString::from(url.to_owned()),
+            Names::new("a", Capacity::default()),
+            &trust,
+        )
     };
     for url in ["", "http://h", "amqp://u:secret@h?heartbeat=soon"] {
         assert_eq!(parse(url).map(drop), Err(InvalidAmqpUrl), "{url}");

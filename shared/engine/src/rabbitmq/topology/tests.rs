@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn every_name_bears_the_prefix() {
-    let names = Names::new("acme", 10);
+    let names = Names::new("acme", Capacity { events: 10, dead_letters: 5 });
     let all = [
         names.events(),
         names.fallback(),
@@ -30,7 +30,7 @@ fn every_name_bears_the_prefix() {
 
 #[test]
 fn every_queue_we_publish_to_under_load_is_bounded_and_refuses() {
-    let names = Names::new("acme", 10);
+    let names = Names::new("acme", Capacity { events: 10, dead_letters: 5 });
     for arguments in
         [work_arguments(&names), late_arguments(&names), retry_arguments(&names, Stage::S2)]
     {
