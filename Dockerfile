@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # One binary in an image without shell, package manager or root: docker build -t authpost .
 
-FROM rust:1.95-bookworm AS build
+FROM rust:1.95-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1 AS build
 WORKDIR /src
 # Panics unwind through libgcc_s, which the final image lacks: copy it there, and make the binary look for it there.
 ENV RUSTFLAGS="-C link-arg=-Wl,-rpath,/usr/local/lib"
@@ -35,7 +35,7 @@ RUN find src shared ingress worker sandbox -name '*.rs' -exec touch {} + \
  && ! ldd target/dist/authpost | grep -vE 'linux-vdso|ld-linux|libc\.so|libm\.so|libgcc_s'
 
 # glibc and the certificate authorities, nothing else; uid 65532.
-FROM gcr.io/distroless/base-nossl-debian12:nonroot
+FROM gcr.io/distroless/base-nossl-debian12:nonroot@sha256:be40c00dfabd86576d92666e87e406714d5618342de1a0c213ad232de255172e
 ARG VERSION=unreleased
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="authpost" \

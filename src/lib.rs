@@ -11,6 +11,7 @@ pub mod deps;
 mod descriptors;
 pub mod engines;
 pub mod finding;
+pub mod memory;
 pub mod service;
 pub mod wiring;
 

@@ -268,3 +268,19 @@ fn the_demo_takes_one_signal_for_one() {
         );
     }
 }
+
+#[test]
+fn a_secret_as_a_flag_is_said_to_be_visible() {
+    for command in COMMANDS {
+        let help = text(&run(&[command, &["--help"]].concat(), &[]).stdout);
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        let options: Vec<&str> = help.split(" --").collect();
+        for option in options.iter().filter(|option| {
+            // Its value is shown by no help, and there is a file for it.
+            let name = option.split_whitespace().next().unwrap_or_default();
+            help.contains(&format!(" --{name}-file "))
+        }) {
+            assert!(option.contains("visible to other users"), "{command:?} --{option}");
+        }
+    }
+}
