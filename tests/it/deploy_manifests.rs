@@ -1,7 +1,7 @@
 //! Deployment manifests: every variable they set exists, every secret comes from a file, nothing
 //! runs as root.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, process::Command};
 
 use crate::{harness::program::run, tidy};
 
@@ -113,6 +113,54 @@ fn the_image_runs_one_binary_and_not_as_root() {
     assert!(toolchain.contains(version), "the image is built by {version}, and {toolchain}");
 }
 
+/// What `systemd-analyze security` asks for and nothing here needs to do without.
+const PROTECTIONS: [&str; 12] = [
+    "CapabilityBoundingSet=",
+    "LimitCORE=0",
+    "NoNewPrivileges=yes",
+    "PrivateUsers=yes",
+    "ProcSubset=pid",
+    "ProtectClock=yes",
+    "ProtectHostname=yes",
+    "ProtectKernelLogs=yes",
+    "ProtectProc=invisible",
+    "ProtectSystem=strict",
+    "RestrictRealtime=yes",
+    "UMask=0077",
+];
+
+#[test]
+fn systemd_finds_little_exposure_in_the_units() {
+    for (role, _) in UNITS {
+        let unit = format!("{}/deploy/systemd/authpost-{role}.service", env!("CARGO_MANIFEST_DIR"));
+        let analyze = Command::new("systemd-analyze")
+            .args(["security", "--offline=true", "--no-pager", "--threshold=15", &unit])
+            .output();
+        // Not every machine has systemd, or one that can look at a file.
+        let Ok(output) = analyze else { return };
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        if said.contains("Overall exposure") {
+            assert!(output.status.success(), "exposure over 1.5: {said}");
+        }
+    }
+}
+
+#[test]
+fn compose_listens_on_this_machine_only_and_pins_its_images() {
+    for line in COMPOSE.lines().filter(|line| line.trim_start().starts_with("ports:")) {
+        assert!(line.contains("\"127.0.0.1:") || line.contains(":-127.0.0.1}:"), "{line}");
+    }
+    for line in COMPOSE.lines().filter_map(|line| line.trim_start().strip_prefix("image: ")) {
+        let ours = line == "authpost";
+        // Versions of the emulator are not announced, and the digest of this broker is not known.
+        let known = ["ghcr.io/workos/emulate", "rabbitmq:4.1.4"].contains(&line);
+        assert!(ours || known || line.contains("@sha256:"), "{line} is not pinned");
+    }
+    for line in DOCKERFILE.lines().filter(|line| line.starts_with("FROM ")) {
+        assert!(line.contains("@sha256:"), "{line} is not pinned");
+    }
+}
+
 #[test]
 fn units_set_what_each_role_knows_and_stop_after_the_grace() {
     for (role, unit) in UNITS {
@@ -134,6 +182,9 @@ fn units_set_what_each_role_knows_and_stop_after_the_grace() {
         }
         // Grace is 25 s by default.
         assert!(unit.contains("TimeoutStopSec=35"));
+        for line in PROTECTIONS {
+            assert!(unit.lines().any(|set| set == line), "the unit of {role} lacks {line}");
+        }
     }
     assert!(COMPOSE.contains("stop_grace_period: 35s"));
 }

@@ -236,6 +236,13 @@ impl StandIn {
         self.shared.authkit.approve(authorize, email, self.shared.clock.now())
     }
 
+    /// Replaces the digits of a code.
+    pub fn change_code(&self, id: &str, code: &str) {
+        if let Some(made) = self.shared.codes.lock().get_mut(id) {
+            code.clone_into(&mut made.code);
+        }
+    }
+
     /// Changes when a code ends, or forgets it (`None`), as a redemption would.
     pub fn change_end(&self, id: &str, expires_at: Option<Timestamp>) {
         let mut codes = self.shared.codes.lock();

@@ -9,7 +9,7 @@ use runtime::tls::Trust;
 use super::request;
 use crate::finding::Finding;
 
-pub(super) async fn examine(admin_listen: SocketAddr, trust: &Trust) -> Finding {
+pub(super) async fn examine(admin_listen: SocketAddr, trust: &Trust) -> Vec<Finding> {
     let scraped = async {
         let request =
             Request::get(format!("http://{admin_listen}/metrics")).body(Full::default())?;
@@ -17,22 +17,32 @@ pub(super) async fn examine(admin_listen: SocketAddr, trust: &Trust) -> Finding 
         anyhow::Ok(String::from_utf8(body.to_vec())?)
     };
     if let Ok(metrics) = scraped.await {
-        judge_webhooks(&metrics)
+        [judge_webhooks(&metrics)].into_iter().chain(judge_proxies(&metrics)).collect()
     } else {
         let advice = "its counts are served at its AUTHPOST_ADMIN_LISTEN";
-        Finding::note("service", "none answers here", advice)
+        vec![Finding::note("service", "none answers here", advice)]
     }
+}
+
+/// The value of a series, by its name and labels; zero if there is none.
+fn count(metrics: &str, series: &str) -> f64 {
+    let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
+    metrics.lines().find_map(value).unwrap_or(0.0)
+}
+
+/// A proxy that is not trusted makes one client of everybody behind it.
+fn judge_proxies(metrics: &str) -> Option<Finding> {
+    let requests = count(metrics, "authpost_http_untrusted_forwarded_total");
+    let advice = "if there is a proxy in front, name its network in AUTHPOST_TRUSTED_PROXIES: all \
+                  its clients share the limits of one address otherwise";
+    let fact = format!("{requests} requests with X-Forwarded-For from an address not trusted");
+    (requests > 0.0).then(|| Finding::wrong("proxy", fact, advice))
 }
 
 fn judge_webhooks(metrics: &str) -> Finding {
     const SUBJECT: &str = "webhooks";
-    let count = |result: &str| {
-        let series = format!("authpost_webhooks_total{{result=\"{result}\"}} ");
-        metrics
-            .lines()
-            .find_map(|line| line.strip_prefix(&series)?.parse::<f64>().ok())
-            .unwrap_or(0.0)
-    };
+    let count =
+        |result: &str| count(metrics, &format!("authpost_webhooks_total{{result=\"{result}\"}}"));
     let (accepted, ignored, forged) = (count("accepted"), count("ignored"), count("forged"));
     if accepted > 0.0 {
         Finding::good(SUBJECT, format!("{accepted} accepted since the service started"))
@@ -53,6 +63,14 @@ fn judge_webhooks(metrics: &str) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proxy_that_is_not_trusted_is_wrong() {
+        let line = "authpost_http_untrusted_forwarded_total";
+        assert_eq!(judge_proxies(&format!("{line} 0\n")), None);
+        let finding = judge_proxies(&format!("{line} 12\n")).expect("a finding");
+        assert!(finding.is_wrong() && finding.line().contains("AUTHPOST_TRUSTED_PROXIES"));
+    }
 
     #[test]
     fn the_causes_of_missing_mails_are_told_apart_by_the_counts() {

@@ -105,7 +105,7 @@ async fn examine(
         report(vec![webhook::examine(keys, &url, trust).await?]);
     }
     if settings.roles.ingress().is_some() {
-        report(vec![metrics::examine(settings.process.admin_listen, trust).await]);
+        report(metrics::examine(settings.process.admin_listen, trust).await);
     }
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -3,5 +3,6 @@
 
 mod costs;
 mod mails;
+mod memory;
 mod places;
 mod terminal;

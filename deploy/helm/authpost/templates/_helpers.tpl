@@ -81,7 +81,11 @@ spec:
         {{- end }}
         {{- if eq .role "worker" }}
         - { name: MAIL_FROM, value: {{ $root.Values.mailFrom | quote }} }
-        {{- else if $root.Values.signIn.enabled }}
+        {{- end }}
+        {{- if and (eq .role "ingress") $root.Values.httpIngress.trustedProxies }}
+        - { name: AUTHPOST_TRUSTED_PROXIES, value: {{ join "," $root.Values.httpIngress.trustedProxies | quote }} }
+        {{- end }}
+        {{- if and (eq .role "ingress") $root.Values.signIn.enabled }}
         - { name: WORKOS_CLIENT_ID, value: {{ $root.Values.signIn.clientId | quote }} }
         - { name: AUTHPOST_SIGNIN_ORIGINS, value: {{ join "," $root.Values.signIn.origins | quote }} }
         {{- with $root.Values.signIn.baseUrl }}
