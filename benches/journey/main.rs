@@ -21,6 +21,7 @@ use harness::{
     collector::Collector,
     program::Program,
     services::Services,
+    strangers::{Strangers, Way},
 };
 use nix::sys::signal::Signal;
 use report::{Report, Shares, Usage};
@@ -41,6 +42,13 @@ const PACE: (u32, u32) = (100, 20);
 
 /// Slow senders of the siege.
 const STRANGERS: usize = 2000;
+
+/// Connections from one address, as many as an ingress serves by default, and how they are held.
+const HELD: usize = 4096;
+const WAYS: [Way; 4] = [Way::Silent, Way::Unread, Way::Trickle, Way::SlowBody];
+
+/// Seconds of deliveries beside each of them.
+const BESIDE: u32 = 10;
 
 /// The stand-ins for WorkOS and the relay.
 pub struct World {
@@ -101,8 +109,14 @@ fn main() {
     runtime::tls::install_provider();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let report = runtime.block_on(measure());
-    report.print();
+    if std::env::args().any(|argument| argument == "held") {
+        let services = Services::private(&["rabbitmq", "redis"]);
+        let mut report = Report::default();
+        runtime.block_on(hold(&mut report, &services));
+        report.print_held();
+    } else {
+        runtime.block_on(measure()).print();
+    }
 }
 
 async fn measure() -> Report {
@@ -116,7 +130,14 @@ async fn measure() -> Report {
     traced(&mut report).await;
     paced(&mut report, &services).await;
     besieged(&mut report, &services).await;
+    hold(&mut report, &services).await;
     report
+}
+
+async fn hold(report: &mut Report, services: &Services) {
+    for way in WAYS {
+        report.held.push(held(services, way).await);
+    }
 }
 
 /// (b), (d), (g), (h), (k): the ingress fills the queue, then the worker empties it.
@@ -223,6 +244,35 @@ async fn besieged(report: &mut Report, services: &Services) {
         program.ended().await;
     }
     harness::queues::delete_queues(services.amqp_url(), &prefix).await;
+}
+
+/// (j): the same pace while one address holds connections in one way. The 99th percentile of the
+/// answer, and of the way to the relay's 250, in milliseconds.
+async fn held(services: &Services, way: Way) -> (Way, f64, f64) {
+    let world = World::new(false).await;
+    let prefix = fresh_prefix();
+    let env = world.on_brokers(services, &prefix);
+    let (ingress, worker) = (
+        Program::start("ingress", &env, &world.log()).await,
+        Program::start("worker", &env, &world.log()).await,
+    );
+    let public = ingress.public.expect("an ingress");
+    let strangers = Strangers::start(public, way, HELD);
+    harness::eventually("the ingress is crowded", async || {
+        let taken = ingress.exposition().await.value("authpost_http_connections");
+        (taken >= 3000.0).then_some(())
+    })
+    .await;
+    let paced = load::post_paced(&world, public, PACE.0, BESIDE).await;
+    world.inbox.reached(paced.sent.len() as u64).await;
+    let (_, mailed) = load::latencies(&world.inbox.mails(), &paced.sent);
+    drop(strangers);
+    for program in [ingress, worker] {
+        program.signal(Signal::SIGTERM);
+        program.ended().await;
+    }
+    harness::queues::delete_queues(services.amqp_url(), &prefix).await;
+    (way, paced.acks[paced.acks.len() * 99 / 100], mailed)
 }
 
 /// (f): a steady pace, and how long each person waits.

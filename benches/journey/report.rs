@@ -1,6 +1,8 @@
 //! The table, and what a process used.
 
-use std::io::Write as _;
+use std::{borrow::Cow, io::Write as _};
+
+use super::harness::strangers::Way;
 
 /// Memory and CPU time of one process.
 #[derive(Debug, Clone, Copy, Default)]
@@ -110,19 +112,22 @@ pub struct Report {
     /// connections.
     pub besieged: (f64, f64),
     pub besieged_usage: Usage,
+    /// How 4,096 connections of one address were held, and the 99th percentiles of the answer and
+    /// of the way to the relay's 250 for others, in milliseconds.
+    pub held: Vec<(Way, f64, f64)>,
 }
 
 /// One figure as it is printed.
 #[derive(Clone)]
 struct Row {
-    what: &'static str,
+    what: Cow<'static, str>,
     measured: String,
     ratio: String,
     goal: String,
 }
 
-fn row(what: &'static str, measured: String) -> Row {
-    Row { what, measured, ratio: String::new(), goal: String::new() }
+fn row(what: impl Into<Cow<'static, str>>, measured: String) -> Row {
+    Row { what: what.into(), measured, ratio: String::new(), goal: String::new() }
 }
 
 fn rate(value: f64) -> String {
@@ -152,17 +157,25 @@ impl Row {
     }
 }
 
+fn print(rows: Vec<Row>) {
+    let mut out = std::io::stdout();
+    writeln!(out, "{:<60} {:>12} {:>12}  goal", "figure", "measured", "ratio").expect("printed");
+    for Row { what, measured, ratio, goal } in rows {
+        writeln!(out, "{what:<60} {measured:>12} {ratio:>12}  {goal}").expect("printed");
+    }
+}
+
 impl Report {
     /// Prints one line for each figure: what, how much, and what it should be.
     pub fn print(&self) {
-        let mut out = std::io::stdout();
-        writeln!(out, "{:<52} {:>12} {:>12}  goal", "figure", "measured", "ratio")
-            .expect("printed");
-        for Row { what, measured, ratio, goal } in
-            [self.throughput(), self.latency(), self.cost(), self.traces()].concat()
-        {
-            writeln!(out, "{what:<52} {measured:>12} {ratio:>12}  {goal}").expect("printed");
-        }
+        print(
+            [self.throughput(), self.latency(), self.held(), self.cost(), self.traces()].concat(),
+        );
+    }
+
+    /// The figures of (j) alone.
+    pub fn print_held(&self) {
+        print(self.held());
     }
 
     fn throughput(&self) -> Vec<Row> {
@@ -184,6 +197,17 @@ impl Report {
             row("(e) embedded: events end to end, each fsynced", rate(self.embedded))
                 .goal(self.embedded >= 1500.0, ">= 1500/s"),
         ]
+    }
+
+    fn held(&self) -> Vec<Row> {
+        let rows = self.held.iter().flat_map(|(way, answered, mailed)| {
+            let name = format!("(j) answer beside 4,096 connections, {way:?}, 99th percentile");
+            [
+                row(name, millis(*answered)).goal(*answered <= 100.0, "<= 100 ms"),
+                row(format!("(j) webhook to relay's 250, {way:?}, the same"), millis(*mailed)),
+            ]
+        });
+        rows.collect()
     }
 
     fn latency(&self) -> Vec<Row> {

@@ -1,4 +1,5 @@
 //! What must hold for whatever comes in from outside. The fuzz targets run it on generated input,
-//! and the ordinary tests (`tests/it/fuzzed.rs`) on the committed seeds, finds included.
+//! and the ordinary tests (`tests/it/fuzz_seeds.rs`) on the committed seeds, finds included.
 
 pub mod properties;
+pub mod requests;

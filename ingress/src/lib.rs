@@ -4,6 +4,8 @@
 //! dependencies this crate can publish and nothing else: it cannot consume, fetch a code or send a
 //! mail.
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod page;
 pub mod proxies;
 pub mod routes;

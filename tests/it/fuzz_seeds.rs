@@ -3,6 +3,8 @@
 
 #[path = "../../fuzz/src/properties.rs"]
 mod properties;
+#[path = "../../fuzz/src/requests.rs"]
+mod requests;
 
 fn replay(target: &str, property: fn(&[u8])) {
     let folder = format!("{}/fuzz/seeds/{target}", env!("CARGO_MANIFEST_DIR"));
@@ -42,4 +44,24 @@ fn smtp_answer() {
 #[test]
 fn address() {
     replay("address", properties::address);
+}
+
+#[test]
+fn cookies() {
+    replay("cookies", requests::cookies);
+}
+
+#[test]
+fn forwarded() {
+    replay("forwarded", requests::forwarded);
+}
+
+#[test]
+fn origin() {
+    replay("origin", requests::origin);
+}
+
+#[test]
+fn token_claims() {
+    replay("token_claims", requests::token_claims);
 }

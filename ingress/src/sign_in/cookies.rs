@@ -81,7 +81,7 @@ pub(super) fn browser(headers: &HeaderMap) -> Option<BrowserKey> {
 }
 
 /// The access token: from `Authorization: Bearer`, or from its cookie.
-pub(super) fn access(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn access(headers: &HeaderMap) -> Option<String> {
     let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = bearer
         .and_then(|value| value.split_once(' '))
@@ -90,7 +90,7 @@ pub(super) fn access(headers: &HeaderMap) -> Option<String> {
 }
 
 /// The refresh token from its cookie.
-pub(super) fn refresh(headers: &HeaderMap) -> Option<SecretString> {
+pub(crate) fn refresh(headers: &HeaderMap) -> Option<SecretString> {
     read_cookie(headers, REFRESH).filter(|token| !token.is_empty()).map(SecretString::from)
 }
 

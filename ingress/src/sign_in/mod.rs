@@ -5,7 +5,7 @@
 //! in. [`session`] handles what follows.
 
 mod callback;
-mod cookies;
+pub(crate) mod cookies;
 mod endpoint;
 mod gate;
 mod login_url;

@@ -57,7 +57,7 @@ impl Origins {
 
     /// The URL if AuthKit may send a browser there: at one of the origins, and without anything
     /// that two parsers could read differently.
-    pub(super) fn redirect(&self, text: &str) -> Option<Url> {
+    pub(crate) fn redirect(&self, text: &str) -> Option<Url> {
         let plain = text.len() <= MAX_REDIRECT
             && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
         let url = Url::parse(text).ok().filter(|url| plain && is_web(url, text))?;
@@ -71,7 +71,7 @@ impl Origins {
 
     /// Whether the page that sent a request is allowed. A request without `Origin` comes from no
     /// page, unless the browser says otherwise.
-    pub(super) fn allow<B>(&self, request: &Request<B>) -> bool {
+    pub(crate) fn allow<B>(&self, request: &Request<B>) -> bool {
         let headers = request.headers();
         let mut origins = headers.get_all(ORIGIN).iter();
         match origins.next() {

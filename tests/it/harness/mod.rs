@@ -14,6 +14,7 @@ pub mod services;
 pub mod settings;
 pub mod setup;
 pub mod slow;
+pub mod strangers;
 
 use std::time::Duration;
 

@@ -40,7 +40,7 @@ impl SlowSenders {
 }
 
 /// Systems begin with 1,024 open files; this is about more connections than that.
-fn raise_open_files() {
+pub(super) fn raise_open_files() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("up to the hard one");
 }

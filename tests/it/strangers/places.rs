@@ -1,73 +1,24 @@
 //! One address tries to hold every place. The others are served all the same.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpSocket, TcpStream},
-    task::JoinSet,
-    time::{Instant, interval},
+    net::TcpStream,
+    time::Instant,
 };
 
 use crate::{
     crash::World,
-    harness::{eventually, in_time, program::Program, raw_http},
+    harness::{
+        eventually, in_time,
+        program::Program,
+        raw_http,
+        strangers::{Strangers, Way},
+    },
 };
 
 const PLACES: usize = 64;
-
-/// How a stranger holds a place.
-#[derive(Debug, Clone, Copy)]
-enum Way {
-    /// Connects and never sends a byte.
-    Silent,
-    /// Sends many requests and reads no answer.
-    Unread,
-    /// Sends a small request now and then.
-    Trickle,
-    /// Sends a body byte by byte.
-    SlowBody,
-}
-
-/// A connection from an address that is not that of the honest ones.
-async fn connect(to: SocketAddr) -> Option<TcpStream> {
-    let socket = TcpSocket::new_v4().ok()?;
-    socket.set_recv_buffer_size(2048).ok()?;
-    socket.bind(([127, 0, 0, 66], 0).into()).ok()?;
-    socket.connect(to).await.ok()
-}
-
-/// Holds a place for ever, and comes back when it is lost.
-async fn hold(to: SocketAddr, way: Way) {
-    let mut pace = interval(Duration::from_millis(500));
-    loop {
-        pace.tick().await;
-        let Some(mut stream) = connect(to).await else { continue };
-        let request = "GET /openapi.json HTTP/1.1\r\nHost: t\r\n\r\n";
-        match way {
-            Way::Silent => drop(stream.read(&mut [0; 64]).await),
-            Way::Unread => {
-                drop(stream.write_all(request.repeat(300).as_bytes()).await);
-                drop(stream.write_all(&vec![b'x'; 1 << 20]).await);
-            }
-            Way::Trickle => {
-                let small = b"GET / HTTP/1.1\r\nHost: t\r\n\r\n";
-                while stream.write_all(small).await.is_ok()
-                    && matches!(stream.read(&mut [0; 1024]).await, Ok(1..))
-                {
-                    pace.tick().await;
-                }
-            }
-            Way::SlowBody => {
-                let head = b"POST /v1/workos_webhook/ HTTP/1.1\r\nHost: t\r\nContent-Length: 15000\r\n\r\n";
-                drop(stream.write_all(head).await);
-                while stream.write_all(b"x").await.is_ok() {
-                    pace.tick().await;
-                }
-            }
-        }
-    }
-}
 
 async fn others_are_served(way: Way) {
     let world = World::new().await;
@@ -75,10 +26,7 @@ async fn others_are_served(way: Way) {
     env.push(("AUTHPOST_MAX_CONNECTIONS", PLACES.to_string()));
     let program = Program::start("serve", &env, &world.log()).await;
     let public = program.public.expect("an ingress");
-    let mut strangers = JoinSet::new();
-    for _ in 0..2 * PLACES {
-        strangers.spawn(hold(public, way));
-    }
+    let strangers = Strangers::start(public, way, 2 * PLACES);
     eventually("the listener is crowded", async || {
         let taken = program.exposition().await.value("authpost_http_connections");
         (taken >= 0.7 * 64.0).then_some(())
@@ -93,7 +41,7 @@ async fn others_are_served(way: Way) {
     let counts = program.exposition().await;
     let given_up = counts.count("authpost_http_closed_total{reason=\"crowded\"}");
     assert!(given_up > 0, "{way:?}: nobody gave up a place");
-    strangers.shutdown().await;
+    drop(strangers);
     program.stop().await;
 }
 

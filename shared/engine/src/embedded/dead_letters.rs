@@ -1,6 +1,9 @@
 //! Dead letters in the embedded engine's file, for an operator.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use async_trait::async_trait;
 use domain::{
@@ -70,4 +73,28 @@ fn walk(
         visited.push((letter, action));
     }
     Ok(visited)
+}
+
+/// Deletes the oldest dead letters if there are too many for another one, a hundredth of them at
+/// once, so that they need not be counted each time: `room` is how many certainly fit. Returns how many
+/// were deleted.
+pub(super) fn make_room(
+    connection: &Connection,
+    most: u64,
+    room: &AtomicU64,
+) -> rusqlite::Result<u64> {
+    if room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(1)).is_ok() {
+        return Ok(0);
+    }
+    let count = "SELECT count(*) FROM dead";
+    let count: i64 = connection.prepare_cached(count)?.query_row([], |row| row.get(0))?;
+    let count = u64::try_from(count).unwrap_or(0);
+    let excess = if count < most { 0 } else { count - most + 1 + most / 100 };
+    if excess > 0 {
+        let sql = "DELETE FROM dead WHERE id IN (SELECT id FROM dead ORDER BY id LIMIT ?1)";
+        connection.prepare_cached(sql)?.execute([i64::try_from(excess).unwrap_or(i64::MAX)])?;
+    }
+    let left = count.saturating_sub(excess);
+    room.store(most.saturating_sub(left + 1), Ordering::Relaxed);
+    Ok(excess.min(count))
 }

@@ -27,6 +27,7 @@ use runtime::metrics::Metrics;
 use rusqlite::{Connection, params};
 use tokio::sync::Notify;
 
+use super::dead_letters::make_room;
 use crate::sqlite::Store;
 
 /// Dead letters are kept this long, like the broker's.
@@ -311,7 +312,11 @@ impl Receipt for EmbeddedReceipt {
         let dropped = queue
             .run(move |connection| {
                 let dead = matches!(verdict, Verdict::DeadLetter { .. });
-                let dropped = if dead { make_room(connection, &inner)? } else { 0 };
+                let dropped = if dead {
+                    make_room(connection, inner.capacity.dead_letters, &inner.dead_room)?
+                } else {
+                    0
+                };
                 carry_out(connection, id, now, &verdict)?;
                 Ok(dropped)
             })
@@ -321,26 +326,6 @@ impl Receipt for EmbeddedReceipt {
         queue.0.row_due.notify_one();
         Ok(())
     }
-}
-
-/// Deletes the oldest dead letters if there are too many for another one, a hundredth of them at
-/// once, so that they need not be counted each time. Returns how many.
-fn make_room(connection: &Connection, queue: &Inner) -> rusqlite::Result<u64> {
-    let room = &queue.dead_room;
-    if room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(1)).is_ok() {
-        return Ok(0);
-    }
-    let count = "SELECT count(*) FROM dead";
-    let count: i64 = connection.prepare_cached(count)?.query_row([], |row| row.get(0))?;
-    let (count, most) = (u64::try_from(count).unwrap_or(0), queue.capacity.dead_letters);
-    let excess = if count < most { 0 } else { count - most + 1 + most / 100 };
-    if excess > 0 {
-        let sql = "DELETE FROM dead WHERE id IN (SELECT id FROM dead ORDER BY id LIMIT ?1)";
-        connection.prepare_cached(sql)?.execute([i64::try_from(excess).unwrap_or(i64::MAX)])?;
-    }
-    let left = count.saturating_sub(excess);
-    room.store(most.saturating_sub(left + 1), Ordering::Relaxed);
-    Ok(excess.min(count))
 }
 
 fn carry_out(
