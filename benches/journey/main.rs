@@ -246,7 +246,7 @@ async fn besieged(report: &mut Report, services: &Services) {
     harness::queues::delete_queues(services.amqp_url(), &prefix).await;
 }
 
-/// (j): the same pace while one address holds connections in one way. The 99th percentile of the
+/// (l): the same pace while one address holds connections in one way. The 99th percentile of the
 /// answer, and of the way to the relay's 250, in milliseconds.
 async fn held(services: &Services, way: Way) -> (Way, f64, f64) {
     let world = World::new(false).await;

@@ -173,7 +173,7 @@ impl Report {
         );
     }
 
-    /// The figures of (j) alone.
+    /// The figures of (l) alone.
     pub fn print_held(&self) {
         print(self.held());
     }
@@ -201,10 +201,10 @@ impl Report {
 
     fn held(&self) -> Vec<Row> {
         let rows = self.held.iter().flat_map(|(way, answered, mailed)| {
-            let name = format!("(j) answer beside 4,096 connections, {way:?}, 99th percentile");
+            let name = format!("(l) answer beside 4,096 connections, {way:?}, 99th percentile");
             [
                 row(name, millis(*answered)).goal(*answered <= 100.0, "<= 100 ms"),
-                row(format!("(j) webhook to relay's 250, {way:?}, the same"), millis(*mailed)),
+                row(format!("(l) webhook to relay's 250, {way:?}, the same"), millis(*mailed)),
             ]
         });
         rows.collect()
