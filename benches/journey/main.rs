@@ -258,9 +258,10 @@ async fn held(services: &Services, way: Way) -> (Way, f64, f64) {
     );
     let public = ingress.public.expect("an ingress");
     let strangers = Strangers::start(public, way, HELD);
-    harness::eventually("the ingress is crowded", async || {
+    harness::eventually(&format!("the ingress is crowded, {way:?}"), async || {
+        // It never is for long: connections are given up and come back.
         let taken = ingress.exposition().await.value("authpost_http_connections");
-        (taken >= 3000.0).then_some(())
+        (taken >= 1500.0).then_some(())
     })
     .await;
     let paced = load::post_paced(&world, public, PACE.0, BESIDE).await;

@@ -46,6 +46,7 @@ impl Endpoint {
 pub const TABLE: &[(&str, Endpoint)] = &[
     ("/v1/workos_webhook", Endpoint::Webhook),
     ("/v2/user/login_config", Endpoint::SignIn(sign_in::Endpoint::LoginConfig)),
+    ("/v2/user/workos_login", Endpoint::SignIn(sign_in::Endpoint::Login)),
     ("/v2/user/workos_login_url", Endpoint::SignIn(sign_in::Endpoint::LoginUrl)),
     ("/v2/user/workos_signin_callback", Endpoint::SignIn(sign_in::Endpoint::Callback)),
     ("/v2/user/refresh", Endpoint::SignIn(sign_in::Endpoint::Refresh)),

@@ -1,6 +1,6 @@
 //! The options for signing in, from text to settings.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
 use domain::sign_in::state::StateKey;
 use ingress::{
@@ -36,42 +36,66 @@ pub(super) fn read(
     let bools = [("false", false), ("true", true)];
     let page = reader.word("AUTHPOST_LOGIN_PAGE", &args.login_page, &bools);
     let disabled = reader.word("AUTHPOST_DISABLE_WORKOS_LOGIN", &args.disable_workos_login, &bools);
-    let Some(client_id) = args.workos_client_id else {
+    let Some(client_id) = args.workos_client_id.clone() else {
         if page? {
             reader.problem("AUTHPOST_LOGIN_PAGE", "needs signing in: set WORKOS_CLIENT_ID");
         }
         return Some(None);
     };
+    let limits = limits(reader, &args);
     let client_id = client_id_of(reader, client_id);
     let origins = origins(reader, args.signin_origins, page);
     let base =
         args.workos_signin_base_url.map_or(Some(None), |text| base_url(reader, &text).map(Some));
-    let rate = reader.within("AUTHPOST_SIGNIN_RATE", &args.signin_rate, 1, 1_000_000);
-    let workos_rate =
-        reader.within("AUTHPOST_SIGNIN_WORKOS_RATE", &args.signin_workos_rate, 1, 100_000);
+    let required = reader.word("AUTHPOST_REQUIRE_ORGANIZATION", &args.require_organization, &bools);
+    let redirect = origins.as_ref().and_then(|origins| {
+        redirect_url(reader, origins, args.signin_redirect_url.as_deref()).ok()
+    });
     let secret = reader.secret(SECRET, args.state_secret, args.state_secret_file);
-    let long = secret.as_ref().is_none_or(|secret| secret.expose_secret().len() >= LEAST_SECRET);
-    reader.note(
-        SECRET,
-        long.then_some(()).ok_or_else(|| format!("must be at least {LEAST_SECRET} characters")),
-    )?;
+    require_long(reader, secret.as_ref())?;
     let (api, client_id) = (api?.clone(), client_id?);
     let browser_base = base?.unwrap_or_else(|| api.url.clone());
     let issuers = args.signin_issuers.map_or_else(
         || default_issuers([&api.url, &browser_base], &client_id),
         |text| listed(&text),
     );
+    let (rate, workos_rate, state_life) = limits?;
     let config = SignInConfig {
         client_id,
         browser_base,
         origins: origins?,
         state_key: state_key(reader, secret.as_ref().unwrap_or(api.key.secret()))?,
+        redirect_url: redirect?,
+        login_page: page?,
+        organization_required: required?,
         enabled: !disabled?,
-        rate: NonZeroU32::new(u32::try_from(rate?).ok()?)?,
-        workos_rate: NonZeroU32::new(u32::try_from(workos_rate?).ok()?)?,
+        rate,
+        workos_rate,
+        state_life,
         proxies: Proxies::default(),
     };
     Some(Some(SignInSettings { config, api, issuers, page: page? }))
+}
+
+/// Sign-ins per minute and address, calls to WorkOS per second, and how long a sign-in may take.
+fn limits(
+    reader: &mut Reader,
+    args: &args::SignInOptions,
+) -> Option<(NonZeroU32, NonZeroU32, Duration)> {
+    let rate = reader.within("AUTHPOST_SIGNIN_RATE", &args.signin_rate, 1, 1_000_000);
+    let workos_rate =
+        reader.within("AUTHPOST_SIGNIN_WORKOS_RATE", &args.signin_workos_rate, 1, 100_000);
+    let (least, most) = (Duration::from_secs(60), Duration::from_hours(24));
+    let state_life =
+        reader.duration("AUTHPOST_SIGNIN_STATE_LIFE", &args.signin_state_life, least, most);
+    let number = |number: u64| u32::try_from(number).ok().and_then(NonZeroU32::new);
+    Some((number(rate?)?, number(workos_rate?)?, state_life?))
+}
+
+fn require_long(reader: &mut Reader, secret: Option<&SecretString>) -> Option<()> {
+    let long = secret.is_none_or(|secret| secret.expose_secret().len() >= LEAST_SECRET);
+    let rule = || format!("must be at least {LEAST_SECRET} characters");
+    reader.note(SECRET, long.then_some(()).ok_or_else(rule))
 }
 
 fn state_key(reader: &mut Reader, secret: &SecretString) -> Option<StateKey> {
@@ -87,6 +111,17 @@ fn origins(reader: &mut Reader, text: Option<String>, page: Option<bool>) -> Opt
             .required(VARIABLE, text)
             .and_then(|text| reader.note(VARIABLE, Origins::parse(text.split(',')))),
     }
+}
+
+/// `Err` when a problem was noted.
+fn redirect_url(
+    reader: &mut Reader,
+    origins: &Origins,
+    text: Option<&str>,
+) -> Result<Option<Url>, ()> {
+    let Some(text) = text else { return Ok(None) };
+    let url = origins.redirect(text).ok_or("must be a URL within AUTHPOST_SIGNIN_ORIGINS");
+    reader.note("AUTHPOST_SIGNIN_REDIRECT_URL", url).map(Some).ok_or(())
 }
 
 /// The client ID becomes a part of paths and queries.

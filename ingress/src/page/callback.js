@@ -59,14 +59,27 @@ function leaving(logoutUrl) {
   return url.href;
 }
 
+const LOGIN = "/v2/user/workos_login/?redirect_url=" + encodeURIComponent(location.origin + "/login/callback");
+const BEGUN_ANEW = "authpost-begun-anew";
+
 const again = (label) => ({ label, act: () => location.assign("/login") });
 
 const endings = {
-  LOGIN_SUCCESSFUL: ({ user }) => show("Signed in", "You are signed in as " + user.email + ".", [{ label: "Log out", act: logOut }]),
+  LOGIN_SUCCESSFUL: ({ user, return_to }) => {
+    sessionStorage.removeItem(BEGUN_ANEW);
+    if (return_to) location.replace(return_to);
+    else show("Signed in", user.email ? "You are signed in as " + user.email + "." : "You are signed in.", [{ label: "Log out", act: logOut }]);
+  },
   MEMBERSHIP_DEACTIVATED: ({ message, logout_url }) =>
     show("Your account is not active", message, [{ label: "Use another address", act: () => location.assign(leaving(logout_url)) }]),
   LINK_EXPIRED: ({ message }) => show("That took too long", message, [again("Log in again")]),
-  LINK_INVALID: ({ message }) => show("This sign-in cannot be used", message, [again("Log in again")]),
+  LINK_INVALID: ({ message, reason }) => {
+    // Begun at WorkOS: it begins anew from here, by itself one time.
+    if (reason === "no_state" && !sessionStorage.getItem(BEGUN_ANEW)) {
+      sessionStorage.setItem(BEGUN_ANEW, "yes");
+      location.replace(LOGIN);
+    } else show("This sign-in cannot be used", message, [again("Log in again")]);
+  },
   ACTION_REQUIRED: ({ message, reason, organizations }) =>
     reason === "organization_selection_required" && organizations
       ? show("Choose an organization", "You belong to more than one.", organizations.map(({ id, name }) => ({ label: name, act: () => goOn(id) })))

@@ -10,30 +10,31 @@ use domain::{
     sessions::TokenClaims,
     sign_in::{
         person::may_enter,
-        provider::{AuthorizationCode, Tokens, Visitor},
-        refusal::{Refusal, Step, meaning},
-        state::{Attempt, BadState, BrowserKey, LIFE},
+        provider::{AuthorizationCode, Visitor},
+        refusal::{Refusal, meaning},
+        state::{Attempt, BadState, BrowserKey},
     },
 };
-use hyper::{Request, StatusCode, body::Incoming, header::HeaderMap};
+use hyper::{Request, body::Incoming, header::HeaderMap};
+use jiff::SignedDuration;
 use runtime::{
-    http::{Answer, json},
+    http::Answer,
     metrics::labels::{SignInResult, StateRefusal, Success},
 };
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
-use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::{
     cookies,
-    login_url::browser_url,
+    ending::{NotSignedIn, SignedIn, conclude},
     rate_limit::too_many_requests,
-    service::{OnHangUp, SignInService},
+    service::{OnHangUp, SignInConfig, SignInService},
 };
 
-/// How long a used state is remembered: longer than any clock accepts it.
-const USED_KEPT: Duration = Duration::from_secs(2 * LIFE.as_secs().unsigned_abs());
+/// How long an authorization code is good for
+/// (<https://workos.com/docs/reference/authkit/authentication>).
+const CODE_LIFE: SignedDuration = SignedDuration::from_mins(10);
 
 /// Longest wait for all calls to WorkOS together: a person is waiting.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -51,24 +52,6 @@ struct Callback {
     /// AuthKit's own refusal. `error_description` is ignored.
     #[serde(default)]
     error: Option<String>,
-}
-
-/// A person who is signed in.
-struct SignedIn {
-    tokens: Tokens,
-    claims: TokenClaims,
-}
-
-/// Why a person is not signed in.
-enum NotSignedIn {
-    /// Known to WorkOS without an active membership; with the session to end, so that another
-    /// address can be tried.
-    MembershipDeactivated(Option<String>),
-    LinkExpired,
-    LinkInvalid,
-    ActionRequired(Step),
-    /// A failure of ours or of WorkOS.
-    Fault(Fault),
 }
 
 pub(super) async fn answer_callback(service: &SignInService, request: Request<Incoming>) -> Answer {
@@ -97,9 +80,9 @@ async fn sign_in(
     headers: &HeaderMap,
     visitor: &Visitor,
 ) -> Result<SignedIn, NotSignedIn> {
-    let (attempt, key) = open_state(service, callback.state.as_deref(), headers)?;
+    let (attempt, key) = open_state(service, &callback, headers)?;
     let _pass = service.gate.enter(CALLS).await.map_err(NotSignedIn::Fault)?;
-    consume_state(service, &attempt).await?;
+    let attempt = consume_state(service, attempt, headers).await?;
     if let Some(error) = callback.error {
         return Err(refused_by_authkit(&error));
     }
@@ -109,7 +92,7 @@ async fn sign_in(
     let late = |_| {
         Err(NotSignedIn::Fault(Fault::transient(Reason::WorkosUnavailable, "no answer in time")))
     };
-    let result = timeout(LIMIT, redeem(service, code, &verifier, &attempt, visitor))
+    let result = timeout(LIMIT, redeem(service, code, &verifier, (attempt, key), visitor))
         .await
         .unwrap_or_else(late);
     let answered = !matches!(&result, Err(NotSignedIn::Fault(_)));
@@ -124,15 +107,25 @@ async fn sign_in(
 /// Opens the state: the attempt that this callback ends, and the key of this browser.
 fn open_state(
     service: &SignInService,
-    state: Option<&str>,
+    callback: &Callback,
     headers: &HeaderMap,
 ) -> Result<(Attempt, BrowserKey), NotSignedIn> {
-    let (key, now) = (cookies::browser(headers), service.deps.clock.now());
-    service.config.state_key.open(state.unwrap_or_default(), key, now).map_err(|bad| {
-        service.deps.metrics.sign_in.state_refused(label(bad));
-        // An expired state of this browser is the one case that is certainly expired and not
-        // invalid: WorkOS answers the same for a code that has expired and for one that never
-        // existed.
+    let counts = &service.deps.metrics.sign_in;
+    let Some(state) = callback.state.as_deref().filter(|state| !state.is_empty()) else {
+        counts.state_refused(StateRefusal::Missing);
+        return Err(match callback.code {
+            Some(_) => NotSignedIn::NoState,
+            None => NotSignedIn::LinkInvalid,
+        });
+    };
+    let SignInConfig { state_key, state_life, .. } = &service.config;
+    let opened = state_key.open(state, *state_life, service.deps.clock.now());
+    let opened = opened.and_then(|opened| {
+        let key = cookies::browser(headers, opened.flow());
+        opened.by(key)
+    });
+    opened.map_err(|bad| {
+        counts.state_refused(label(bad));
         if bad == BadState::Expired { NotSignedIn::LinkExpired } else { NotSignedIn::LinkInvalid }
     })
 }
@@ -146,12 +139,34 @@ fn label(bad: BadState) -> StateRefusal {
     }
 }
 
-async fn consume_state(service: &SignInService, attempt: &Attempt) -> Result<(), NotSignedIn> {
-    if service.deps.nonces.consume(&attempt.nonce, USED_KEPT).await.map_err(NotSignedIn::Fault)? {
-        return Ok(());
+/// A state is good for one time. A browser that posts it again, and is signed in by it, is told so.
+async fn consume_state(
+    service: &SignInService,
+    attempt: Attempt,
+    headers: &HeaderMap,
+) -> Result<Attempt, NotSignedIn> {
+    // Longer than any clock accepts it.
+    let kept = 2 * service.config.state_life;
+    if service.deps.nonces.consume(&attempt.nonce, kept).await.map_err(NotSignedIn::Fault)? {
+        return Ok(attempt);
     }
     service.deps.metrics.sign_in.state_refused(StateRefusal::Replayed);
-    Err(NotSignedIn::LinkInvalid)
+    Err(match session_of(service, &attempt, headers).await {
+        Some(claims) => NotSignedIn::Already(Box::new((claims, attempt))),
+        None => NotSignedIn::LinkInvalid,
+    })
+}
+
+/// The session that this attempt has made, if the browser still has it.
+async fn session_of(
+    service: &SignInService,
+    attempt: &Attempt,
+    headers: &HeaderMap,
+) -> Option<TokenClaims> {
+    let mark = cookies::done(headers, attempt.flow())?;
+    let token = cookies::access_cookie(headers)?;
+    let claims = service.deps.sessions.verify(&token).await.ok()?;
+    service.config.state_key.is_mark(&mark, attempt, &claims.sid).then_some(claims)
 }
 
 /// Classifies the error code that AuthKit sent with the browser. An unknown one is an invalid link.
@@ -167,13 +182,15 @@ async fn redeem(
     service: &SignInService,
     code: AuthorizationCode,
     verifier: &str,
-    attempt: &Attempt,
+    (attempt, key): (Attempt, BrowserKey),
     visitor: &Visitor,
 ) -> Result<SignedIn, NotSignedIn> {
+    let late = service.deps.clock.now().duration_since(attempt.started_at) > CODE_LIFE;
     let tokens =
         service.deps.provider.exchange(code, verifier, visitor).await.map_err(|refusal| {
             match refusal {
-                // The state is younger than any code lives, so the code is wrong and not too old.
+                // WorkOS says the same of a code that has expired and of one that never existed.
+                Refusal::Grant if late => NotSignedIn::LinkExpired,
                 Refusal::Grant => NotSignedIn::LinkInvalid,
                 Refusal::NotAMember => NotSignedIn::MembershipDeactivated(None),
                 Refusal::Step(step) => NotSignedIn::ActionRequired(step),
@@ -193,93 +210,10 @@ async fn redeem(
     }
     let memberships =
         service.deps.provider.memberships(&tokens.user.id).await.map_err(NotSignedIn::Fault)?;
-    if may_enter(&memberships, attempt.organization_id.as_deref(), claims.org_id.as_deref()) {
-        Ok(SignedIn { tokens, claims })
+    let (asked_for, granted) = (attempt.organization_id.as_deref(), claims.org_id.as_deref());
+    if may_enter(&memberships, asked_for, granted, service.config.organization_required) {
+        Ok(SignedIn { tokens, claims, attempt, key })
     } else {
         Err(NotSignedIn::MembershipDeactivated(Some(claims.sid)))
     }
-}
-
-const LINK_EXPIRED: &str = "This sign-in took too long. Start again.";
-const LINK_INVALID: &str = "This sign-in cannot be completed, or was used already. Start again.";
-const DEACTIVATED: &str = "This account is not active. Ask an administrator to activate it.";
-
-/// The one place that counts and answers the result of a callback.
-fn conclude(service: &SignInService, ending: Result<SignedIn, NotSignedIn>) -> Answer {
-    let (result, answer) = match ending {
-        Ok(signed_in) => signed_in_answer(service, &signed_in),
-        Err(NotSignedIn::MembershipDeactivated(session)) => {
-            let logout_url = session.map(|session| logout_url(service, &session, None));
-            let mut body = refused("MEMBERSHIP_DEACTIVATED", DEACTIVATED);
-            body["logout_url"] = json!(logout_url);
-            (SignInResult::MembershipDeactivated, json(StatusCode::FORBIDDEN, &body))
-        }
-        Err(NotSignedIn::LinkExpired) => {
-            let body = refused("LINK_EXPIRED", LINK_EXPIRED);
-            (SignInResult::LinkExpired, json(StatusCode::BAD_REQUEST, &body))
-        }
-        Err(NotSignedIn::LinkInvalid) => {
-            let body = refused("LINK_INVALID", LINK_INVALID);
-            (SignInResult::LinkInvalid, json(StatusCode::BAD_REQUEST, &body))
-        }
-        Err(NotSignedIn::ActionRequired(step)) => {
-            (SignInResult::ActionRequired, step_required(step))
-        }
-        Err(NotSignedIn::Fault(fault)) => (outcome(&fault), service.fault_answer(&fault)),
-    };
-    service.deps.metrics.sign_in.ended(result);
-    answer
-}
-
-fn outcome(fault: &Fault) -> SignInResult {
-    use domain::fault::Severity;
-    match fault.severity {
-        Severity::Misconfigured | Severity::Permanent => SignInResult::Misconfigured,
-        Severity::Transient { .. } | Severity::Doubtful => SignInResult::Unavailable,
-    }
-}
-
-fn signed_in_answer(service: &SignInService, signed_in: &SignedIn) -> (SignInResult, Answer) {
-    let SignedIn { tokens, claims } = signed_in;
-    let body = json!({
-        "response_type": "LOGIN_SUCCESSFUL", "message": "Signed in.", "user": tokens.user,
-        "organization_id": claims.org_id,
-        "expires_at": claims.expires_at(),
-    });
-    let mut answer = json(StatusCode::OK, &body);
-    match cookies::set_session(&mut answer, tokens) {
-        Ok(()) => {
-            tracing::info!(user_id = claims.sub, session_id = claims.sid, "a person signed in");
-            (SignInResult::LoginSuccessful, answer)
-        }
-        Err(too_large) => {
-            let fault = Fault::misconfigured(Reason::WorkosBadAnswer, too_large.to_string());
-            (SignInResult::Misconfigured, service.fault_answer(&fault))
-        }
-    }
-}
-
-fn refused(response_type: &str, message: &str) -> Value {
-    json!({ "response_type": response_type, "message": message })
-}
-
-fn step_required(step: Step) -> Answer {
-    let mut body = refused("ACTION_REQUIRED", "One more step is needed to sign in.");
-    body["reason"] = json!(step.reason);
-    step.details.into_iter().for_each(|(field, value)| body[field] = value);
-    json(StatusCode::FORBIDDEN, &body)
-}
-
-/// The URL where a browser ends its session at WorkOS.
-pub(super) fn logout_url(
-    service: &SignInService,
-    session: &str,
-    return_to: Option<&str>,
-) -> String {
-    let mut url = browser_url(&service.config.browser_base, "/user_management/sessions/logout");
-    url.query_pairs_mut().append_pair("session_id", session);
-    if let Some(return_to) = return_to {
-        url.query_pairs_mut().append_pair("return_to", return_to);
-    }
-    url.into()
 }

@@ -5,6 +5,8 @@
 pub enum Endpoint {
     /// Tells a frontend which login to show.
     LoginConfig,
+    /// Sends a browser on to AuthKit.
+    Login,
     /// Returns the URL that a browser is sent to.
     LoginUrl,
     /// Completes a sign-in that came back from AuthKit.
@@ -20,7 +22,7 @@ impl Endpoint {
     /// The one method it accepts.
     pub const fn method(self) -> &'static str {
         match self {
-            Self::LoginConfig | Self::Session => "GET",
+            Self::LoginConfig | Self::Login | Self::Session => "GET",
             Self::LoginUrl | Self::Callback | Self::Refresh | Self::Logout => "POST",
         }
     }

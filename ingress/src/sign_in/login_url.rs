@@ -1,156 +1,166 @@
-//! The URL that a browser is sent to: AuthKit's, with a state that only this browser can bring back
-//! (<https://workos.com/docs/reference/authkit/authentication/get-authorization-url>).
+//! Starting a sign-in: a page asks for the address to send its browser to, or a browser is sent on
+//! at once.
+//!
+//! The second way is WorkOS's "sign-in endpoint": sign-ins that begin at WorkOS (an invitation, an
+//! identity provider's own page, impersonation) reach the callback page without a state, and begin
+//! anew here (<https://workos.com/docs/authkit/hosted-ui>).
 
-use domain::sign_in::state::{Attempt, BrowserKey, challenge};
-use hyper::{Request, StatusCode, body::Incoming};
-use runtime::http::{Answer, json, problem};
-use serde::Deserialize;
+use domain::sign_in::state::{Attempt, BrowserKey};
+use hyper::{
+    HeaderMap, Request, StatusCode,
+    body::Incoming,
+    header::{HOST, HeaderValue, LOCATION, REFERRER_POLICY},
+    http::request::Parts,
+};
+use runtime::http::{self, Answer, json, problem};
 use serde_json::json;
 use url::Url;
 
 use super::{
+    authorize::{Wish, address},
     cookies,
     rate_limit::too_many_requests,
-    service::{SignInService, bad_request},
+    service::{SignInConfig, SignInService, bad_request},
 };
 
-/// Longest `login_hint` passed on, in bytes (RFC 5321, 4.5.3.1, and a little more).
-const MAX_HINT: usize = 320;
-
-#[derive(Deserialize)]
-struct LoginUrlRequest {
-    redirect_url: String,
-    #[serde(default)]
-    login_hint: Option<String>,
-    #[serde(default)]
-    screen_hint: Option<ScreenHint>,
-    #[serde(default)]
-    organization_id: Option<String>,
-}
-
-/// Which page AuthKit shows first.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum ScreenHint {
-    SignIn,
-    SignUp,
-}
-
-impl ScreenHint {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::SignIn => "sign-in",
-            Self::SignUp => "sign-up",
-        }
-    }
-}
-
+/// Answers a page with the address.
 pub(super) async fn answer_login_url(
     service: &SignInService,
     request: Request<Incoming>,
 ) -> Answer {
     let (head, body) = request.into_parts();
+    if let Some(refusal) = refuse(service, &head) {
+        return refusal;
+    }
+    let wish = match service.read_json(&head, body).await.map(Wish::from_json) {
+        Ok(Ok(wish)) => wish,
+        Ok(Err(detail)) => return bad_request(&detail),
+        Err(refusal) => return refusal,
+    };
+    match start(service, &wish, &head.headers) {
+        Ok(started) => {
+            let answer = json(StatusCode::OK, &json!({ "url": started.url.as_str() }));
+            started.answer(service, &head.headers, answer)
+        }
+        Err(refusal) => *refusal,
+    }
+}
+
+/// Sends a browser on to AuthKit.
+pub(super) fn answer_login(service: &SignInService, request: Request<Incoming>) -> Answer {
+    let (head, _) = request.into_parts();
+    if let Some(refusal) = refuse(service, &head) {
+        return refusal;
+    }
+    let started = match Wish::from_query(head.uri.query().unwrap_or_default()) {
+        Ok(wish) => start(service, &wish, &head.headers),
+        Err(detail) => Err(bad_request(&detail).into()),
+    };
+    let started = match started {
+        Ok(started) => started,
+        Err(refusal) => return *refusal,
+    };
+    let Ok(location) = HeaderValue::from_str(started.url.as_str()) else {
+        return bad_request("The address at AuthKit cannot be written.");
+    };
+    let mut answer = http::answer(StatusCode::FOUND, "text/plain; charset=utf-8", "");
+    answer.headers_mut().insert(LOCATION, location);
+    answer.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    started.answer(service, &head.headers, answer)
+}
+
+/// The refusal of anybody who may not start a sign-in here, or not so often.
+fn refuse(service: &SignInService, head: &Parts) -> Option<Answer> {
     if !service.config.enabled {
-        return problem(
+        return Some(problem(
             StatusCode::NOT_FOUND,
             "workos_login_disabled",
             "Signing in by WorkOS is switched off. Use the other login.",
-        );
+        ));
     }
-    if let Err(wait) = service.login_urls.check(service.client(&head)) {
-        return too_many_requests(wait);
-    }
-    let ask: LoginUrlRequest = match service.read_json(&head, body).await {
-        Ok(ask) => ask,
-        Err(refusal) => return refusal,
-    };
-    // A browser with two tabs has one key, which both states are bound to.
-    let key =
-        cookies::browser(&head.headers).or_else(|| (service.deps.entropy)().map(BrowserKey::new));
-    let Some(key) = key else {
-        return problem(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "The system has no random numbers.",
-        );
-    };
-    match authorize_url(service, &ask, &key) {
-        Ok(url) => {
-            let mut answer = json(StatusCode::OK, &json!({ "url": url }));
-            cookies::set_key(&mut answer, &key);
-            answer
-        }
-        Err(detail) => bad_request(detail),
+    service.login_urls.check(service.client(head)).err().map(too_many_requests)
+}
+
+/// A sign-in that has been started.
+struct Started {
+    url: Url,
+    flow: String,
+    key: BrowserKey,
+}
+
+impl Started {
+    /// The answer, with the key of this flow.
+    fn answer(&self, service: &SignInService, headers: &HeaderMap, mut answer: Answer) -> Answer {
+        let flow = (self.flow.as_str(), &self.key);
+        cookies::set_key(&mut answer, headers, flow, service.config.state_life);
+        answer
     }
 }
 
-fn authorize_url(
+fn start(
     service: &SignInService,
-    ask: &LoginUrlRequest,
-    key: &BrowserKey,
-) -> Result<String, &'static str> {
-    let redirect_url = service
-        .config
-        .origins
-        .redirect(&ask.redirect_url)
-        .ok_or("redirect_url is not within the allowed origins.")?;
-    let plain = |hint: &String| {
-        !hint.is_empty() && hint.len() <= MAX_HINT && !hint.chars().any(char::is_control)
+    wish: &Wish,
+    headers: &HeaderMap,
+) -> Result<Started, Box<Answer>> {
+    let random = || (service.deps.entropy)().map(BrowserKey::new);
+    let (Some(nonce), Some(key)) = (random(), random()) else {
+        let detail = "The system has no random numbers.";
+        return Err(problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail).into());
     };
-    if !ask.login_hint.as_ref().is_none_or(plain) {
-        return Err("login_hint is not an address.");
-    }
-    let id = |id: &String| {
-        (1..=64).contains(&id.len())
-            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    };
-    if !ask.organization_id.as_ref().is_none_or(id) {
-        return Err("organization_id is not an id.");
-    }
-    let nonce = (service.deps.entropy)().ok_or("The system has no random numbers.")?;
+    let redirect_url = redirect(service, wish, headers).map_err(bad_request)?;
     let attempt = Attempt {
-        nonce: BrowserKey::new(nonce).expose().to_owned(),
+        nonce: nonce.expose().to_owned(),
         started_at: service.deps.clock.now(),
+        return_to: return_to(service, wish, &redirect_url).map_err(bad_request)?,
         redirect_url: redirect_url.into(),
-        organization_id: ask.organization_id.clone(),
+        organization_id: wish.organization().map(str::to_owned),
     };
-    Ok(build(service, ask, &attempt, key).into())
+    let url = address(service, wish, &attempt, &key);
+    Ok(Started { url, flow: attempt.flow().to_owned(), key })
 }
 
-fn build(
+fn redirect(
     service: &SignInService,
-    ask: &LoginUrlRequest,
-    attempt: &Attempt,
-    key: &BrowserKey,
-) -> Url {
-    let state_key = &service.config.state_key;
-    let mut url = browser_url(&service.config.browser_base, "/user_management/authorize");
-    let mut query = url.query_pairs_mut();
-    query.append_pair("client_id", &service.config.client_id);
-    query.append_pair("redirect_uri", &attempt.redirect_url);
-    query.append_pair("response_type", "code");
-    query.append_pair("provider", "authkit");
-    query.append_pair("state", &state_key.seal(attempt, key));
-    query.append_pair("code_challenge", &challenge(&state_key.verifier(attempt, key)));
-    query.append_pair("code_challenge_method", "S256");
-    let optional = [
-        ("login_hint", ask.login_hint.as_deref()),
-        ("screen_hint", ask.screen_hint.map(ScreenHint::as_str)),
-        ("organization_id", ask.organization_id.as_deref()),
-    ];
-    for (name, value) in optional {
-        if let Some(value) = value {
-            query.append_pair(name, value);
-        }
+    wish: &Wish,
+    headers: &HeaderMap,
+) -> Result<Url, &'static str> {
+    match &wish.redirect_url {
+        Some(text) => service
+            .config
+            .origins
+            .redirect(text)
+            .ok_or("redirect_url is not within the allowed origins."),
+        None => usual_redirect(service, headers)
+            .ok_or("redirect_url is missing: give one, or set AUTHPOST_SIGNIN_REDIRECT_URL."),
     }
-    drop(query);
-    url
 }
 
-/// A URL at WorkOS for a browser.
-pub(super) fn browser_url(base: &Url, path: &str) -> Url {
-    let mut url = base.clone();
-    url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
-    url.set_query(None);
-    url
+/// A path alone is one at the origin of the page that the browser comes back to.
+fn return_to(
+    service: &SignInService,
+    wish: &Wish,
+    redirect_url: &Url,
+) -> Result<Option<String>, &'static str> {
+    let Some(text) = &wish.return_to else { return Ok(None) };
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    let absolute = match text.strip_prefix('/') {
+        Some(_) if plain => redirect_url.join(text).ok().map(String::from),
+        Some(_) => None,
+        None => Some(text.clone()),
+    };
+    let url = absolute.and_then(|absolute| service.config.origins.redirect(&absolute));
+    url.map(|url| Some(url.into())).ok_or("return_to is not within the allowed origins.")
+}
+
+/// Where AuthKit sends a browser back to if the request does not say: where the operator says, or to
+/// the callback page of this listener, under the name that the browser knows it by.
+fn usual_redirect(service: &SignInService, headers: &HeaderMap) -> Option<Url> {
+    let SignInConfig { redirect_url, login_page, origins, .. } = &service.config;
+    if redirect_url.is_some() {
+        return redirect_url.clone();
+    }
+    let host = headers.get(HOST).filter(|_| *login_page)?.to_str().ok()?;
+    ["https", "http"]
+        .iter()
+        .find_map(|scheme| origins.redirect(&format!("{scheme}://{host}/login/callback")))
 }

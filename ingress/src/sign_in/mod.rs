@@ -1,11 +1,14 @@
 //! Signing in: from "Log in" to a session, through AuthKit.
 //!
-//! A page requests the URL to send its browser to ([`login_url`]), AuthKit sends the browser back
+//! A page requests the URL to send its browser to, or sends it to an endpoint that redirects
+//! ([`login_url`]); AuthKit sends the browser back
 //! with a code, and the page posts that to [`callback`], whose story function decides who is signed
 //! in. [`session`] handles what follows.
 
+mod authorize;
 mod callback;
 pub(crate) mod cookies;
+mod ending;
 mod endpoint;
 mod gate;
 mod login_url;
@@ -36,7 +39,10 @@ pub(crate) async fn answer_sign_in(
 ) -> Answer {
     let Some(service) = service else { return not_configured(endpoint) };
     let origin = request.headers().get(ORIGIN).cloned();
-    if !service.config.origins.allow(&request) {
+    // A proxy's forward-auth passes on the origin of whatever page the request comes from.
+    let asks_whose = endpoint == Endpoint::Session && !is_preflight(&request);
+    let allowed = service.config.origins.allow(&request);
+    if !allowed && !asks_whose {
         let refusal = problem(
             StatusCode::FORBIDDEN,
             "origin_not_allowed",
@@ -45,10 +51,11 @@ pub(crate) async fn answer_sign_in(
         return closing(Origins::share(refusal, None));
     }
     let answer = if is_preflight(&request) {
-        Origins::preflight(endpoint.method())
+        Origins::preflight(endpoint.method(), request.headers())
     } else {
         match endpoint {
             Endpoint::LoginConfig => json(StatusCode::OK, &login_mode(service.config.enabled)),
+            Endpoint::Login => login_url::answer_login(&service, request),
             Endpoint::LoginUrl => login_url::answer_login_url(&service, request).await,
             Endpoint::Callback => callback::answer_callback(&service, request).await,
             Endpoint::Refresh => session::refresh(&service, request).await,
@@ -56,7 +63,7 @@ pub(crate) async fn answer_sign_in(
             Endpoint::Session => session::show(&service, request.headers()).await,
         }
     };
-    Origins::share(answer, origin.as_ref())
+    Origins::share(answer, origin.as_ref().filter(|_| allowed))
 }
 
 /// Whether a browser asks if a page of another origin may send a request; not just any OPTIONS.

@@ -5,8 +5,8 @@ use hyper::{
     HeaderMap, Method, Request, StatusCode,
     header::{
         ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS,
-        ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, COOKIE,
-        HeaderValue, ORIGIN, VARY,
+        ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
+        ACCESS_CONTROL_REQUEST_HEADERS, COOKIE, HeaderValue, ORIGIN, VARY,
     },
 };
 use runtime::http::{Answer, answer, client::is_loopback};
@@ -57,7 +57,7 @@ impl Origins {
 
     /// The URL if AuthKit may send a browser there: at one of the origins, and without anything
     /// that two parsers could read differently.
-    pub(crate) fn redirect(&self, text: &str) -> Option<Url> {
+    pub fn redirect(&self, text: &str) -> Option<Url> {
         let plain = text.len() <= MAX_REDIRECT
             && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
         let url = Url::parse(text).ok().filter(|url| plain && is_web(url, text))?;
@@ -80,15 +80,16 @@ impl Origins {
         }
     }
 
-    /// The answer to a preflight request (Fetch, 3.3).
-    pub(super) fn preflight(methods: &'static str) -> Answer {
+    /// The answer to a preflight request (Fetch, 3.3), from a page that is allowed: it may send the
+    /// headers that it asks for. Error trackers and tracers add some to every request of a page.
+    pub(super) fn preflight(methods: &'static str, headers: &HeaderMap) -> Answer {
+        let wanted = headers.get(ACCESS_CONTROL_REQUEST_HEADERS).filter(|names| are_names(names));
+        let usual = HeaderValue::from_static("content-type, authorization");
+        let allowed = wanted.cloned().unwrap_or(usual);
         let mut answer = answer(StatusCode::NO_CONTENT, "text/plain", "");
         let headers = answer.headers_mut();
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
-        headers.insert(
-            ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static("content-type, authorization"),
-        );
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed);
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
         answer
     }
@@ -103,6 +104,15 @@ impl Origins {
         }
         answer
     }
+}
+
+/// Longest list of names in a preflight request, in bytes.
+const MAX_NAMES: usize = 1024;
+
+/// Names of headers (RFC 9110, 5.6.2), with commas between.
+fn are_names(names: &HeaderValue) -> bool {
+    let part = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~, \t".contains(&byte);
+    names.len() <= MAX_NAMES && names.as_bytes().iter().copied().all(part)
 }
 
 /// A POST with our cookies that another origin caused, by the browser's word.

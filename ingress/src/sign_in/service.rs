@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
     sync::Arc,
+    time::Duration,
 };
 
 use domain::{
@@ -55,6 +56,14 @@ pub struct SignInConfig {
     pub origins: Origins,
     /// The key that states are signed with.
     pub state_key: StateKey,
+    /// How long a person may take, from the page to AuthKit and back: a mail takes its time.
+    pub state_life: Duration,
+    /// Where AuthKit sends browsers back to if the page does not say.
+    pub redirect_url: Option<Url>,
+    /// Whether this listener has a login page, and with it a callback page.
+    pub login_page: bool,
+    /// Whether everybody must be a member of an organization.
+    pub organization_required: bool,
     /// Whether people sign in here; otherwise by the application's own login.
     pub enabled: bool,
     /// Most requests per minute and address, for each of the endpoints that anybody can reach.

@@ -22,8 +22,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    callback::logout_url,
     cookies,
+    ending::logout_url,
     rate_limit::too_many_requests,
     service::{OnHangUp, SignInService, UNKNOWN, bad_request},
 };
@@ -31,18 +31,20 @@ use super::{
 /// For a reverse proxy's forward-auth (nginx `auth_request`, Traefik `forwardAuth`).
 const AUTH_USER: HeaderName = HeaderName::from_static("x-auth-user");
 const AUTH_ORG: HeaderName = HeaderName::from_static("x-auth-org");
+const AUTH_ACTOR: HeaderName = HeaderName::from_static("x-auth-impersonator");
 
 /// Tells whose session this is. Calls WorkOS only for its keys, which are cached.
 pub(super) async fn show(service: &SignInService, headers: &HeaderMap) -> Answer {
-    let Some(token) = cookies::access(headers) else { return not_signed_in() };
-    match service.deps.sessions.verify(&token).await {
-        Ok(claims) => describe(&claims),
-        Err(UntrustedToken::Unknown(fault)) => service.fault_answer(&fault),
-        Err(untrusted) => {
-            tracing::debug!(%untrusted, "rejected a session token");
-            not_signed_in()
+    // A bearer may be the application's own: then the cookie counts.
+    let tokens = [cookies::bearer(headers), cookies::access_cookie(headers)];
+    for token in tokens.into_iter().flatten() {
+        match service.deps.sessions.verify(&token).await {
+            Ok(claims) => return describe(&claims),
+            Err(UntrustedToken::Unknown(fault)) => return service.fault_answer(&fault),
+            Err(untrusted) => tracing::debug!(%untrusted, "rejected a session token"),
         }
     }
+    not_signed_in()
 }
 
 fn describe(claims: &TokenClaims) -> Answer {
@@ -52,18 +54,19 @@ fn describe(claims: &TokenClaims) -> Answer {
         StatusCode::OK,
         &json!({
             "user_id": claims.sub, "session_id": claims.sid, "organization_id": claims.org_id,
+            "impersonator": claims.act.as_ref().map(|email| json!({ "email": email })),
+            "external_id": claims.external_id,
             "role": claims.role, "permissions": permissions, "expires_at": claims.expires_at(),
         }),
     );
-    // Both headers always, even if empty: a proxy that copies only those present would pass on a
+    // All headers always, even if empty: a proxy that copies only those present would pass on a
     // client's own.
-    let (user, org) = (
-        HeaderValue::from_str(&claims.sub),
-        HeaderValue::from_str(claims.org_id.as_deref().unwrap_or_default()),
-    );
-    let (Ok(user), Ok(org)) = (user, org) else { return not_signed_in() };
-    answer.headers_mut().insert(AUTH_USER, user);
-    answer.headers_mut().insert(AUTH_ORG, org);
+    let org = claims.org_id.as_deref().unwrap_or_default();
+    let act = claims.act.as_deref().unwrap_or_default();
+    for (name, text) in [(AUTH_USER, claims.sub.as_str()), (AUTH_ORG, org), (AUTH_ACTOR, act)] {
+        let Ok(value) = HeaderValue::from_str(text) else { return not_signed_in() };
+        answer.headers_mut().insert(name, value);
+    }
     answer
 }
 
@@ -177,6 +180,6 @@ pub(super) async fn logout(service: &SignInService, request: Request<Incoming>) 
     let url = session
         .map(|session| logout_url(service, &session, return_to.as_ref().map(url::Url::as_str)));
     let mut answer = json(StatusCode::OK, &json!({ "logout_url": url }));
-    cookies::clear_all(&mut answer);
+    cookies::clear_all(&mut answer, &head.headers);
     answer
 }

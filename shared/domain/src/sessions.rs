@@ -18,6 +18,10 @@ pub struct TokenClaims {
     pub exp: i64,
     /// Organization id, if the session has one.
     pub org_id: Option<String>,
+    /// Who acts as the user, if somebody does: the claim `act` (RFC 8693, 4.1).
+    pub act: Option<String>,
+    /// The application's own id of the user, if a template puts it into the token.
+    pub external_id: Option<String>,
     /// The user's role in that organization: text, unless a template of the application says
     /// otherwise.
     pub role: Value,

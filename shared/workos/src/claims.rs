@@ -54,6 +54,8 @@ impl Rules {
             sid: sid.to_owned(),
             exp,
             org_id: text("org_id").map(str::to_owned),
+            act: actor(claims.get("act")),
+            external_id: text("external_id").map(str::to_owned),
             role: claims.get("role").cloned().unwrap_or(Value::Null),
             permissions: claims.get("permissions").cloned().unwrap_or(Value::Null),
         })
@@ -67,6 +69,12 @@ impl Rules {
             Some(one) => *one == self.client_id,
         }
     }
+}
+
+/// An actor that cannot be read must not pass for none.
+fn actor(act: Option<&Value>) -> Option<String> {
+    let act = act.filter(|act| !act.is_null())?;
+    Some(act["sub"].as_str().map_or_else(|| "unknown".to_owned(), str::to_owned))
 }
 
 /// Tokens of agents and widgets say what they are.

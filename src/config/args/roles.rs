@@ -80,6 +80,24 @@ pub struct SignInOptions {
     /// File with the value of AUTHPOST_STATE_SECRET
     #[arg(long, env = "AUTHPOST_STATE_SECRET_FILE", value_name = "FILE")]
     pub state_secret_file: Option<PathBuf>,
+    /// Where AuthKit sends browsers back to when a sign-in is started without a redirect_url, within
+    /// those origins (default: the callback page of the login page)
+    #[arg(long, env = "AUTHPOST_SIGNIN_REDIRECT_URL", value_name = "URL")]
+    pub signin_redirect_url: Option<String>,
+    /// How long a person may take to sign in
+    #[arg(
+        long,
+        env = "AUTHPOST_SIGNIN_STATE_LIFE",
+        default_value = "1 h",
+        value_name = "DURATION"
+    )]
+    pub signin_state_life: String,
+    /// Let in only people with an active membership in an organization
+    #[arg(
+        long, env = "AUTHPOST_REQUIRE_ORGANIZATION", default_value = "false",
+        default_missing_value = "true", num_args = 0..=1, value_name = "BOOL"
+    )]
+    pub require_organization: String,
     /// Comma-separated issuers to accept in session tokens (default: those that WorkOS uses for
     /// these URLs and this client)
     #[arg(long, env = "AUTHPOST_SIGNIN_ISSUERS", value_name = "URLS")]

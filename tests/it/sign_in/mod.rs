@@ -7,6 +7,7 @@ mod privacy;
 mod refusals;
 mod replicas;
 mod sessions;
+mod starts;
 mod tokens;
 mod visitor;
 

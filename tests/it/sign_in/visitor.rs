@@ -15,6 +15,8 @@ pub struct Visitor {
     origin: Option<String>,
     headers: Vec<(String, String)>,
     pub jar: BTreeMap<String, String>,
+    /// Seconds for which each cookie is kept.
+    lives: BTreeMap<String, i64>,
 }
 
 /// The answer to one request.
@@ -49,7 +51,13 @@ impl Answered {
 
 impl Visitor {
     pub fn new(at: SocketAddr) -> Self {
-        Self { at, origin: Some(ORIGIN.to_owned()), headers: Vec::new(), jar: BTreeMap::new() }
+        Self {
+            at,
+            origin: Some(ORIGIN.to_owned()),
+            headers: Vec::new(),
+            jar: BTreeMap::new(),
+            lives: BTreeMap::new(),
+        }
     }
 
     /// The same at a page of another origin; `None` for what is no page.
@@ -62,6 +70,12 @@ impl Visitor {
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// So many seconds later: cookies whose time is over are gone.
+    pub fn let_pass(&mut self, seconds: i64) {
+        self.lives.values_mut().for_each(|left| *left -= seconds);
+        self.jar.retain(|name, _| self.lives.get(name).is_none_or(|left| *left > 0));
     }
 
     pub async fn get(&mut self, path: &str) -> Answered {
@@ -119,7 +133,11 @@ impl Visitor {
             if cookie.max_age() == Some(::cookie::time::Duration::ZERO) {
                 self.jar.remove(cookie.name());
             } else {
-                self.jar.insert(cookie.name().to_owned(), cookie.value().to_owned());
+                let name = cookie.name().to_owned();
+                let life =
+                    cookie.max_age().map_or(i64::MAX, ::cookie::time::Duration::whole_seconds);
+                self.lives.insert(name.clone(), life);
+                self.jar.insert(name, cookie.value().to_owned());
             }
         }
     }

@@ -68,15 +68,19 @@ fn a_bearer_comes_before_a_cookie() {
 #[test]
 fn every_cookie_is_out_of_reach_of_scripts_and_other_sites() {
     let mut answer = http::answer(StatusCode::OK, "text/plain", "");
-    set_key(&mut answer, &BrowserKey::new([7; 32]));
-    clear_all(&mut answer);
+    let key = BrowserKey::new([7; 32]);
+    let life = std::time::Duration::from_secs(3600);
+    let sent = headers(&["__Host-authpost_signin_old=k"]);
+    set_key(&mut answer, &sent, ("flow", &key), life);
+    set_done(&mut answer, "flow", &key, "mark", life);
+    clear_all(&mut answer, &sent);
     let cookies: Vec<_> = answer
         .headers()
         .get_all(SET_COOKIE)
         .iter()
         .map(|value| value.to_str().expect("text").to_owned())
         .collect();
-    assert_eq!(cookies.len(), 4);
+    assert_eq!(cookies.len(), 6);
     for cookie in &cookies {
         for attribute in ["; HttpOnly", "; Secure", "; SameSite=Lax", "; Path=/", "; Max-Age="] {
             assert!(cookie.contains(attribute), "{cookie} has no {attribute}");
@@ -85,4 +89,32 @@ fn every_cookie_is_out_of_reach_of_scripts_and_other_sites() {
     }
     assert_eq!(set(&mut answer, &"x".repeat(MAX_COOKIE + 1)), Err(TokenTooLarge));
     assert_eq!(set(&mut answer, "a=\n"), Err(TokenTooLarge));
+}
+
+/// Two tabs of a browser are two flows.
+#[test]
+fn each_flow_has_a_key_of_its_own_and_the_oldest_ones_end() {
+    let (one, other) = (BrowserKey::new([1; 32]), BrowserKey::new([2; 32]));
+    let line = format!("{FLOW}aaa={}; {FLOW}bbb={}.mark", one.expose(), other.expose());
+    let sent: HeaderMap =
+        [(COOKIE, HeaderValue::from_str(&line).expect("text"))].into_iter().collect();
+    assert_eq!(browser(&sent, "aaa"), Some(one.clone()));
+    assert_eq!((browser(&sent, "bbb"), done(&sent, "bbb")), (Some(other), Some("mark".to_owned())));
+    assert_eq!((browser(&sent, "ccc"), done(&sent, "aaa")), (None, None));
+    // An earlier release had one cookie for all.
+    let old = format!("{BROWSER}={}", one.expose());
+    let old = [(COOKIE, HeaderValue::from_str(&old).expect("text"))].into_iter().collect();
+    assert_eq!(browser(&old, "aaa"), Some(one.clone()));
+
+    let many: Vec<String> = (0..9).map(|n| format!("{FLOW}f{n}=k")).collect();
+    let line = many.join("; ") + "; __Host-authpost_signin_<=k; x__Host-authpost_signin_y=k";
+    let sent = [(COOKIE, HeaderValue::from_str(&line).expect("text"))].into_iter().collect();
+    let mut answer = http::answer(StatusCode::OK, "text/plain", "");
+    set_key(&mut answer, &sent, ("new", &one), std::time::Duration::from_secs(3600));
+    let lines: Vec<_> = answer.headers().get_all(SET_COOKIE).iter().collect();
+    let lines: Vec<_> = lines.iter().map(|cookie| cookie.to_str().expect("text")).collect();
+    let cleared = lines.iter().filter(|cookie| cookie.contains("Max-Age=0")).count();
+    assert_eq!((lines.len(), cleared), (5, 4), "{lines:?}");
+    assert!(lines[0].starts_with("__Host-authpost_signin_f0=;"), "the oldest first: {lines:?}");
+    assert!(lines[4].contains("Max-Age=90000"), "an hour and a day: {lines:?}");
 }

@@ -18,6 +18,9 @@ pub struct User {
     /// The family name, if WorkOS knows it.
     #[serde(default)]
     pub last_name: Option<String>,
+    /// The application's own id of the user, if it has set one.
+    #[serde(default)]
+    pub external_id: Option<String>,
     /// The URL of a profile picture.
     #[serde(default)]
     pub profile_picture_url: Option<String>,
@@ -48,20 +51,23 @@ pub enum Status {
 /// `granted`.
 ///
 /// Whoever has a session of an organization must be an active member of it, and whoever asked for
-/// one must have got that one. Whoever asked for none needs one active membership anywhere, unless
-/// they have none at all: in an application without organizations nobody has.
+/// one must have got that one. Whoever asked for none comes in, unless they were deactivated
+/// wherever they were a member; an invitation that is not accepted keeps nobody out. In an
+/// application where everybody has an organization (`required`) they need an active membership.
 pub fn may_enter(
     memberships: &[Membership],
     asked_for: Option<&str>,
     granted: Option<&str>,
+    required: bool,
 ) -> bool {
+    let inactive = memberships.iter().any(|membership| membership.status == Status::Inactive);
     let mut active = memberships.iter().filter(|membership| membership.status == Status::Active);
     match (asked_for, granted) {
         (Some(_), _) if asked_for != granted => false,
         (_, Some(organization)) => {
             active.any(|membership| membership.organization_id == organization)
         }
-        (_, None) => memberships.is_empty() || active.next().is_some(),
+        (_, None) => active.next().is_some() || !inactive && !required,
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     person::{Membership, User},
@@ -42,6 +42,16 @@ pub struct Visitor {
     pub user_agent: Option<String>,
 }
 
+/// A member of the operator's team who acts as a user
+/// (<https://workos.com/docs/authkit/impersonation>).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Impersonator {
+    /// The address of that member.
+    pub email: String,
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
 /// What a code or a refresh token is exchanged for. `{:?}` does not print the tokens.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Tokens {
@@ -50,6 +60,9 @@ pub struct Tokens {
     /// Organization of the session, if it has one.
     #[serde(default)]
     pub organization_id: Option<String>,
+    /// Who acts as the user, if somebody does.
+    #[serde(default)]
+    pub impersonator: Option<Impersonator>,
     /// Signed token (JWT) that is valid for minutes.
     pub access_token: SecretString,
     /// Exchanged for the next tokens, one time.

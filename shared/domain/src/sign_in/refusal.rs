@@ -34,8 +34,8 @@ impl From<Fault> for Refusal {
 /// Something a person has to do before they are signed in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// WorkOS's name for the step, one of [`STEPS`].
-    pub reason: &'static str,
+    /// WorkOS's name for the step: one of [`STEPS`], or one that this release does not know.
+    pub reason: Cow<'static, str>,
     /// What a frontend needs to go on, as WorkOS gave it: see [`DETAILS`].
     pub details: Map<String, Value>,
 }
@@ -120,7 +120,7 @@ pub fn meaning(code: &str, retry_after: Option<Duration>) -> Option<Refusal> {
         return Some(Refusal::NotAMember);
     }
     if let Some(reason) = among(STEPS) {
-        return Some(Refusal::Step(Step { reason, details: Map::new() }));
+        return Some(Refusal::Step(Step { reason: reason.into(), details: Map::new() }));
     }
     if let Some(code) = among(OURS) {
         return Some(Refusal::Fault(Fault::misconfigured(
@@ -148,11 +148,25 @@ pub fn parse_refusal(status: u16, body: &[u8], retry_after: Option<Duration>) ->
             .filter(|message| message.contains("Must use SSO"))
             .and_then(|_| meaning("sso_required", None))
     };
-    match known.or_else(sentence) {
+    // A sign-in that is to be continued, by a step that this release does not know.
+    let unlisted = || {
+        said("pending_authentication_token")?;
+        let code = said("code").or(said("error")).filter(|code| is_code(code))?;
+        Some(Refusal::Step(Step { reason: code.to_owned().into(), details: Map::new() }))
+    };
+    match known.or_else(sentence).or_else(unlisted) {
         Some(Refusal::Step(step)) => Refusal::Step(Step { details: details(&body), ..step }),
         Some(refusal) if status < 500 => refusal,
         _ => Refusal::Fault(by_status(status, retry_after)),
     }
+}
+
+/// WorkOS's codes are words with underscores.
+fn is_code(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
 fn by_status(status: u16, retry_after: Option<Duration>) -> Fault {

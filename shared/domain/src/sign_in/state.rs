@@ -2,11 +2,11 @@
 //! that a callback can be told from one that somebody else has begun (RFC 6749, 10.12), and the
 //! PKCE verifier that belongs to it (RFC 7636).
 //!
-//! Nothing is stored for it. The browser keeps a key in a cookie; the state bears that key's
-//! digest, when it was made, and where the browser returns to. Whoever consumes its nonce makes
+//! Nothing is stored for it. The browser keeps a key for each attempt in a cookie; the state bears
+//! that key's digest, when it was made, and where the browser returns to. Whoever consumes its nonce makes
 //! sure that it is used one time only.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -15,10 +15,6 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
-
-/// How long a person may take at AuthKit: as long as its authorization code lives
-/// (<https://workos.com/docs/reference/authkit/authentication>).
-pub const LIFE: SignedDuration = SignedDuration::from_mins(10);
 
 /// How far ahead of ours the clock of the replica that made a state may be.
 const SKEW: SignedDuration = SignedDuration::from_secs(60);
@@ -70,9 +66,22 @@ pub struct Attempt {
     /// Where AuthKit sends the person back to.
     #[serde(rename = "r")]
     pub redirect_url: String,
+    /// Where the person goes once signed in, if anywhere but back to the page.
+    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
+    pub return_to: Option<String>,
     /// The organization that was asked for, if one was.
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
     pub organization_id: Option<String>,
+}
+
+/// Length of a flow's name, in characters.
+const FLOW: usize = 12;
+
+impl Attempt {
+    /// Names this attempt among those of one browser.
+    pub fn flow(&self) -> &str {
+        self.nonce.get(..FLOW).unwrap_or(&self.nonce)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -96,7 +105,7 @@ pub enum BadState {
     /// Signed for another browser, or for one that lost its cookie.
     #[error("a state of another browser")]
     OtherBrowser,
-    /// Signed more than ten minutes ago.
+    /// Signed longer ago than a state lives.
     #[error("a state that has expired")]
     Expired,
 }
@@ -141,14 +150,9 @@ impl StateKey {
         format!("{payload}.{signature}")
     }
 
-    /// The attempt that a state was sealed for, and the browser's key, if this browser started it
-    /// in the last ten minutes.
-    pub fn open(
-        &self,
-        state: &str,
-        browser: Option<BrowserKey>,
-        now: Timestamp,
-    ) -> Result<(Attempt, BrowserKey), BadState> {
+    /// The attempt that a state was sealed for. Its age is judged before its browser: a cookie may
+    /// be gone by then, and a person who was late should be told so.
+    pub fn open(&self, state: &str, life: Duration, now: Timestamp) -> Result<Opened, BadState> {
         if state.len() > MAX_STATE_BYTES {
             return Err(BadState::Malformed);
         }
@@ -160,17 +164,51 @@ impl StateKey {
         let json = BASE64.decode(payload).map_err(|_| BadState::Malformed)?;
         let Sealed { attempt, browser: digest } =
             serde_json::from_slice(&json).map_err(|_| BadState::Malformed)?;
-        let is_same =
-            |browser: &BrowserKey| bool::from(browser.digest().as_bytes().ct_eq(digest.as_bytes()));
-        let browser = browser.filter(is_same).ok_or(BadState::OtherBrowser)?;
         let age = now.duration_since(attempt.started_at);
-        if age > LIFE || age < -SKEW { Err(BadState::Expired) } else { Ok((attempt, browser)) }
+        let life = SignedDuration::try_from(life).unwrap_or(SignedDuration::MAX);
+        if age > life || age < -SKEW {
+            return Err(BadState::Expired);
+        }
+        Ok(Opened { attempt, browser: digest })
+    }
+
+    /// Marks an attempt as the one that has made this session.
+    pub fn mark(&self, attempt: &Attempt, session_id: &str) -> String {
+        BASE64.encode(self.sign(b"done:", &format!("{}:{session_id}", attempt.nonce)))
+    }
+
+    /// Whether this is the mark of an attempt that has made this session.
+    pub fn is_mark(&self, mark: &str, attempt: &Attempt, session_id: &str) -> bool {
+        self.mark(attempt, session_id).as_bytes().ct_eq(mark.as_bytes()).into()
     }
 
     /// The PKCE verifier of an attempt: 43 characters that follow from the browser's key and the
     /// nonce, so that they need not be kept anywhere (RFC 7636, 4.1).
     pub fn verifier(&self, attempt: &Attempt, browser: &BrowserKey) -> String {
         BASE64.encode(self.sign(b"pkce:", &format!("{}:{}", attempt.nonce, browser.expose())))
+    }
+}
+
+/// A state that is ours and in time. Whose browser it is of is yet to be shown.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "the browser is to be compared"]
+pub struct Opened {
+    attempt: Attempt,
+    browser: String,
+}
+
+impl Opened {
+    /// The name of the flow, by which the browser keeps its key.
+    pub fn flow(&self) -> &str {
+        self.attempt.flow()
+    }
+
+    /// The attempt, if the browser with this key started it.
+    pub fn by(self, browser: Option<BrowserKey>) -> Result<(Attempt, BrowserKey), BadState> {
+        let digest = self.browser.as_bytes();
+        let is_same = |browser: &BrowserKey| bool::from(browser.digest().as_bytes().ct_eq(digest));
+        let browser = browser.filter(is_same).ok_or(BadState::OtherBrowser)?;
+        Ok((self.attempt, browser))
     }
 }
 

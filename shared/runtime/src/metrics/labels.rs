@@ -171,8 +171,10 @@ labels! {
         Forged = "forged",
         /// Of another browser, or one without its cookie.
         OtherBrowser = "other_browser",
-        /// Signed more than ten minutes ago.
+        /// Signed longer ago than a state lives.
         Expired = "expired",
+        /// A callback came without a state.
+        Missing = "missing",
         Replayed = "replayed",
     }
     /// How the refresh of a session ended.

@@ -22,8 +22,9 @@ fn an_active_membership_opens_and_no_other() {
         (vec![], None, None, true),
         (vec![active.clone()], None, None, true),
         (vec![inactive.clone()], None, None, false),
-        (vec![pending.clone()], None, None, false),
-        (vec![new], None, None, false),
+        (vec![pending.clone()], None, None, true),
+        (vec![new], None, None, true),
+        (vec![pending.clone(), inactive.clone()], None, None, false),
         (vec![inactive.clone(), active.clone()], None, None, true),
         (vec![active.clone(), inactive.clone()], Some("org_1"), Some("org_1"), true),
         (vec![active.clone(), inactive.clone()], None, Some("org_1"), true),
@@ -37,9 +38,19 @@ fn an_active_membership_opens_and_no_other() {
         (vec![], Some("org_1"), Some("org_1"), false),
     ] {
         assert_eq!(
-            may_enter(&memberships, asked_for, granted),
+            may_enter(&memberships, asked_for, granted, false),
             open,
             "{memberships:?} asking for {asked_for:?}, granted {granted:?}"
         );
     }
+}
+
+#[test]
+fn where_everybody_has_an_organization_one_is_needed() {
+    for (status, open) in
+        [("active", true), ("pending", false), ("inactive", false), ("suspended", false)]
+    {
+        assert_eq!(may_enter(&[membership("org_1", status)], None, None, true), open, "{status}");
+    }
+    assert!(!may_enter(&[], None, None, true));
 }

@@ -18,16 +18,35 @@ fn browser() -> BrowserKey {
 
 fn attempt() -> Attempt {
     let redirect_url = "https://app.example.com/en/callback".to_owned();
-    Attempt { nonce: "01J".to_owned(), started_at: now(), redirect_url, organization_id: None }
+    let nonce = "0123456789abcdef".to_owned();
+    let started_at = now();
+    Attempt { nonce, started_at, redirect_url, return_to: None, organization_id: None }
+}
+
+const LIFE: SignedDuration = SignedDuration::from_hours(1);
+
+/// Opens a state and compares the browser.
+fn open(
+    key: &StateKey,
+    state: &str,
+    browser: Option<BrowserKey>,
+    now: Timestamp,
+) -> Result<(Attempt, BrowserKey), BadState> {
+    key.open(state, LIFE.unsigned_abs(), now).and_then(|opened| opened.by(browser))
 }
 
 #[test]
 fn comes_back_as_it_went() {
     let state = key().seal(&attempt(), &browser());
-    assert_eq!(key().open(&state, Some(browser()), now()), Ok((attempt(), browser())));
-    let organization = Attempt { organization_id: Some("org_1".to_owned()), ..attempt() };
+    assert_eq!(open(&key(), &state, Some(browser()), now()), Ok((attempt(), browser())));
+    let organization = Attempt {
+        organization_id: Some("org_1".to_owned()),
+        return_to: Some("https://app.example.com/en/orders?id=7".to_owned()),
+        ..attempt()
+    };
+    assert_eq!(organization.flow(), "0123456789ab");
     assert_eq!(
-        key().open(&key().seal(&organization, &browser()), Some(browser()), now() + LIFE),
+        open(&key(), &key().seal(&organization, &browser()), Some(browser()), now() + LIFE),
         Ok((organization, browser()))
     );
     assert!(
@@ -41,14 +60,22 @@ fn is_of_one_browser_one_key_and_one_time() {
     let state = key().seal(&attempt(), &browser());
     let second = SignedDuration::from_secs(1);
     assert_eq!(
-        key().open(&state, Some(BrowserKey::new([8; 32])), now()),
+        open(&key(), &state, Some(BrowserKey::new([8; 32])), now()),
         Err(BadState::OtherBrowser)
     );
-    assert_eq!(key().open(&state, None, now()), Err(BadState::OtherBrowser));
-    assert_eq!(key().open(&state, Some(browser()), now() + LIFE + second), Err(BadState::Expired));
-    assert_eq!(key().open(&state, Some(browser()), now() - SKEW - second), Err(BadState::Expired));
+    assert_eq!(open(&key(), &state, None, now()), Err(BadState::OtherBrowser));
+    assert_eq!(
+        open(&key(), &state, Some(browser()), now() + LIFE + second),
+        Err(BadState::Expired)
+    );
+    assert_eq!(
+        open(&key(), &state, Some(browser()), now() - SKEW - second),
+        Err(BadState::Expired)
+    );
+    // Whoever is late is told so, even if the cookie is gone.
+    assert_eq!(open(&key(), &state, None, now() + LIFE + second), Err(BadState::Expired));
     let other = StateKey::new(&SecretString::from("other".to_owned())).expect("not empty");
-    assert_eq!(other.open(&state, Some(browser()), now()), Err(BadState::Forged));
+    assert_eq!(open(&other, &state, Some(browser()), now()), Err(BadState::Forged));
     assert!(StateKey::new(&SecretString::from(String::new())).is_none());
 }
 
@@ -87,11 +114,11 @@ proptest! {
         changed[at] = byte;
         let changed = String::from_utf8(changed).expect("ASCII");
         prop_assume!(changed != state);
-        prop_assert!(key().open(&changed, Some(browser()), now()).is_err());
+        prop_assert!(open(&key(), &changed, Some(browser()), now()).is_err());
     }
 
     #[test]
     fn no_text_panics(state in "\\PC{0,300}") {
-        prop_assert!(key().open(&state, Some(browser()), now()).is_err());
+        prop_assert!(open(&key(), &state, Some(browser()), now()).is_err());
     }
 }
