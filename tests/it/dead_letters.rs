@@ -25,7 +25,7 @@ on_both_engines!(
 );
 
 async fn an_unknown_code(app: App) {
-    let made = app.workos.make_code("alice@example.com");
+    let made = app.workos.make_old_code("alice@example.com", SignedDuration::from_mins(2));
     app.workos.change_end(&made.id, None);
     assert_eq!(app.post(&made).await.status, 200);
     app.outcome("dead", "not_found", 1).await;

@@ -149,7 +149,7 @@ async fn a_dead_letter_whose_queue_is_gone_is_kept_and_not_worked_on_again() {
         )
         .await
         .expect("deleted");
-    let made = app.workos.make_code("alice@example.com");
+    let made = app.workos.make_old_code("alice@example.com", jiff::SignedDuration::from_mins(2));
     app.workos.change_end(&made.id, None);
     assert_eq!(app.post(&made).await.status, 200);
     app.outcome("dead", "not_found", 1).await;

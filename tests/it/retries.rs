@@ -10,7 +10,12 @@ use crate::{
     on_both_engines,
 };
 
-on_both_engines!(workos_fails_once, the_relay_defers_once, an_answer_after_the_dot_is_lost,);
+on_both_engines!(
+    workos_fails_once,
+    workos_knows_a_code_a_moment_late,
+    the_relay_defers_once,
+    an_answer_after_the_dot_is_lost,
+);
 
 fn answer(status: u16) -> Override {
     Override::Answer(status, Vec::new(), "<html>an error page</html>".to_owned())
@@ -30,6 +35,28 @@ async fn workos_fails_once(app: App) {
     app.workos.answer_instead([answer(503)]);
     second_attempt(&app, "workos_unavailable", 3).await;
     assert_eq!(app.workos.reads().len(), 2);
+    app.finish().await;
+}
+
+/// What WorkOS reads from is behind what it sends webhooks from.
+async fn workos_knows_a_code_a_moment_late(app: App) {
+    app.workos.answer_instead([answer(404)]);
+    second_attempt(&app, "not_found", 3).await;
+    assert_eq!(app.workos.reads().len(), 2);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_workos_never_knows_is_asked_for_three_times() {
+    let app = App::embedded().await;
+    app.workos.answer_instead([answer(404), answer(404), answer(404)]);
+    app.ask("alice@example.com").await;
+    for (attempts, seconds) in [(1, 3), (2, 11)] {
+        app.outcome("retry", "not_found", attempts).await;
+        app.advance(seconds);
+    }
+    app.outcome("dead", "not_found", 1).await;
+    assert_eq!(app.workos.reads().len(), 3);
     app.finish().await;
 }
 

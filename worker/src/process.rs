@@ -13,6 +13,7 @@ use domain::{
     fault::{Fault, Reason},
     retry::{Policy, starts_in_time},
 };
+use jiff::SignedDuration;
 use runtime::{
     failpoint::{self, Point},
     metrics::labels::{ClaimResult, ClaimStep, Success},
@@ -28,7 +29,7 @@ use crate::{
 
 /// Turns one queued event into at most one mail.
 pub async fn process(worker: &Worker, event: &QueuedEvent, attempt: u32) -> Outcome {
-    match mail(worker, event).await {
+    match mail(worker, event, attempt).await {
         Ok(Sent { receipt }) => Outcome::Sent { receipt },
         Err(stop) => {
             let (now, chance) = (worker.clock.now(), (worker.chance)());
@@ -72,14 +73,14 @@ impl From<NotMade> for Stop {
     }
 }
 
-async fn mail(worker: &Worker, event: &QueuedEvent) -> Result<Sent, Stop> {
+async fn mail(worker: &Worker, event: &QueuedEvent, attempt: u32) -> Result<Sent, Stop> {
     if is_expired(worker, event) {
         return Err(Stop::Expired);
     }
     let lease = claim(worker, event).await?;
     failpoint::reach(Point::AfterClaim);
     let lease = check_history(worker, lease).await?;
-    let (lease, mail, connection) = prepare(worker, event, lease).await?;
+    let (lease, mail, connection) = prepare(worker, event, attempt, lease).await?;
     failpoint::reach(Point::AfterFetch);
     let sending = announce(worker, lease, &mail).await?;
     failpoint::reach(Point::BeforeMail);
@@ -177,11 +178,18 @@ type Prepared = (Lease, Mail, Box<dyn RelayConnection>);
 
 /// Does everything that can be done before the relay is told about the mail: code, mail,
 /// connection.
-async fn prepare(worker: &Worker, event: &QueuedEvent, lease: Lease) -> Result<Prepared, Stop> {
+async fn prepare(
+    worker: &Worker,
+    event: &QueuedEvent,
+    attempt: u32,
+    lease: Lease,
+) -> Result<Prepared, Stop> {
     let prepared = async {
         let code = match event.kind {
             EventKind::MagicAuthCreated => {
-                worker.codes.login_code(&event.object_id).await.map_err(Stop::Failed)?
+                let code = worker.codes.login_code(&event.object_id).await;
+                let age = worker.clock.now().duration_since(event.created_at);
+                code.map_err(|fault| Stop::Failed(maybe_too_early(fault, age, attempt)))?
             }
         };
         // The expiry in WorkOS's answer takes precedence over the event's.
@@ -195,6 +203,19 @@ async fn prepare(worker: &Worker, event: &QueuedEvent, lease: Lease) -> Result<P
             release(worker, lease).await;
             Err(stop)
         }
+    }
+}
+
+/// What WorkOS reads from can be behind what it sends webhooks from: a code that it does not know of
+/// a young event is asked for again, after 2 s and after 10 s. Later on it is gone, or of another
+/// environment.
+fn maybe_too_early(fault: Fault, age: SignedDuration, attempt: u32) -> Fault {
+    const YOUNG: SignedDuration = SignedDuration::from_mins(1);
+    const ATTEMPTS: u32 = 3;
+    if fault.reason == Reason::NotFound && age < YOUNG && attempt < ATTEMPTS {
+        Fault::transient(fault.reason, fault.detail)
+    } else {
+        fault
     }
 }
 

@@ -42,7 +42,11 @@ pub fn refusal(status: StatusCode, retry_after: Option<Duration>) -> Option<Faul
     Some(match status.as_u16() {
         200 => return None,
         401 | 403 => Fault::misconfigured(Reason::WorkosUnauthorized, answered()),
-        404 => Fault::permanent(Reason::NotFound, "WorkOS has no such code"),
+        404 => Fault::permanent(
+            Reason::NotFound,
+            "WorkOS has no such code: used or expired, or is WORKOS_API_KEY of another environment \
+             than the webhook endpoint?",
+        ),
         408 | 425 | 500..=599 => {
             Fault::transient_after(retry_after, Reason::WorkosUnavailable, answered())
         }

@@ -9,7 +9,12 @@ use runtime::tls::Trust;
 use super::request;
 use crate::finding::Finding;
 
-pub(super) async fn examine(admin_listen: SocketAddr, trust: &Trust) -> Vec<Finding> {
+/// `webhooks` is whether this role takes them.
+pub(super) async fn examine(
+    admin_listen: SocketAddr,
+    webhooks: bool,
+    trust: &Trust,
+) -> Vec<Finding> {
     let scraped = async {
         let request =
             Request::get(format!("http://{admin_listen}/metrics")).body(Full::default())?;
@@ -17,7 +22,9 @@ pub(super) async fn examine(admin_listen: SocketAddr, trust: &Trust) -> Vec<Find
         anyhow::Ok(String::from_utf8(body.to_vec())?)
     };
     if let Ok(metrics) = scraped.await {
-        [judge_webhooks(&metrics)].into_iter().chain(judge_proxies(&metrics)).collect()
+        let webhooks = webhooks.then(|| judge_webhooks(&metrics));
+        let found = [webhooks, judge_proxies(&metrics), judge_unknown(&metrics)];
+        found.into_iter().flatten().collect()
     } else {
         let advice = "its counts are served at its AUTHPOST_ADMIN_LISTEN";
         vec![Finding::note("service", "none answers here", advice)]
@@ -37,6 +44,19 @@ fn judge_proxies(metrics: &str) -> Option<Finding> {
                   its clients share the limits of one address otherwise";
     let fact = format!("{requests} requests with X-Forwarded-For from an address not trusted");
     (requests > 0.0).then(|| Finding::wrong("proxy", fact, advice))
+}
+
+/// Codes that WorkOS itself has announced and does not know: more than an occasional one.
+fn judge_unknown(metrics: &str) -> Option<Finding> {
+    const ENDINGS: &str = "authpost_outcomes_total{";
+    let unknown = count(metrics, &format!("{ENDINGS}outcome=\"dead\",reason=\"not_found\"}}"));
+    let ended = metrics.lines().filter(|line| line.starts_with(ENDINGS));
+    let ended = ended.filter(|line| !line.contains("outcome=\"retry\""));
+    let all: f64 = ended.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
+    let advice = "WORKOS_API_KEY may be of another environment than the webhook endpoint: compare \
+                  both in the WorkOS dashboard";
+    let fact = format!("WorkOS does not know the codes of {unknown} of {all} events (not_found)");
+    (unknown > 0.0 && unknown * 2.0 >= all).then(|| Finding::wrong("deliveries", fact, advice))
 }
 
 fn judge_webhooks(metrics: &str) -> Finding {
@@ -63,6 +83,21 @@ fn judge_webhooks(metrics: &str) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_api_key_of_another_environment_is_seen_by_its_codes() {
+        let metrics = |unknown: u32, sent: u32| {
+            format!(
+                "authpost_outcomes_total{{outcome=\"dead\",reason=\"not_found\"}} {unknown}\n\
+                 authpost_outcomes_total{{outcome=\"retry\",reason=\"not_found\"}} 900\n\
+                 authpost_outcomes_total{{outcome=\"sent\",reason=\"none\"}} {sent}\n"
+            )
+        };
+        assert_eq!(judge_unknown(&metrics(0, 0)), None);
+        assert_eq!(judge_unknown(&metrics(1, 9)), None);
+        let finding = judge_unknown(&metrics(5, 1)).expect("a finding");
+        assert!(finding.is_wrong() && finding.line().contains("another environment"));
+    }
 
     #[test]
     fn a_proxy_that_is_not_trusted_is_wrong() {

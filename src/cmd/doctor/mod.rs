@@ -104,8 +104,7 @@ async fn examine(
         let keys = settings.roles.ingress().map(|ingress| &ingress.keys);
         report(vec![webhook::examine(keys, &url, trust).await?]);
     }
-    if settings.roles.ingress().is_some() {
-        report(metrics::examine(settings.process.admin_listen, trust).await);
-    }
+    let webhooks = settings.roles.ingress().is_some();
+    report(metrics::examine(settings.process.admin_listen, webhooks, trust).await);
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

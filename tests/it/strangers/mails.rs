@@ -56,7 +56,8 @@ async fn the_oldest_dead_letters_go(world: &World, mut env: Env) {
     let program = Program::start("serve", &env, &world.log()).await;
     let mut events = Vec::new();
     for n in 1..=12 {
-        let made = world.workos.make_code(&format!("p{n}@example.com"));
+        let age = jiff::SignedDuration::from_mins(2);
+        let made = world.workos.make_old_code(&format!("p{n}@example.com"), age);
         world.workos.change_end(&made.id, None);
         assert!(world.post(&program, &made).await);
         ended(&program, "dead", "not_found", n).await;

@@ -28,7 +28,8 @@ fn assert_harmless(text: &str) {
 async fn dead_letters_are_shown_and_not_obeyed() {
     let world = World::new().await;
     let program = Program::start("serve", &world.env(), &world.log()).await;
-    let made = world.workos.make_code("alice@example.com");
+    let age = jiff::SignedDuration::from_mins(2);
+    let made = world.workos.make_old_code("alice@example.com", age);
     world.workos.change_end(&made.id, None);
     assert!(world.post(&program, &made).await);
     eventually("a dead letter", async || {
