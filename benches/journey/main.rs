@@ -258,10 +258,13 @@ async fn held(services: &Services, way: Way) -> (Way, f64, f64) {
     );
     let public = ingress.public.expect("an ingress");
     let strangers = Strangers::start(public, way, HELD);
-    harness::eventually(&format!("the ingress is crowded, {way:?}"), async || {
-        // It never is for long: connections are given up and come back.
-        let taken = ingress.exposition().await.value("authpost_http_connections");
-        (taken >= 1500.0).then_some(())
+    harness::eventually(&format!("all have been there, {way:?}"), async || {
+        let counts = ingress.exposition().await;
+        let reasons = ["crowded", "idle", "slow", "unread"];
+        let closed =
+            |reason| counts.count(&format!("authpost_http_closed_total{{reason=\"{reason}\"}}"));
+        let open = counts.count("authpost_http_connections");
+        (open + reasons.map(closed).iter().sum::<u64>() >= HELD as u64).then_some(())
     })
     .await;
     let paced = load::post_paced(&world, public, PACE.0, BESIDE).await;
