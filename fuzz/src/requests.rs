@@ -41,7 +41,7 @@ pub fn cookies(data: &[u8]) {
     let value = |name: &str| {
         let mut of_name = pairs.iter().filter(|(found, _)| *found == name.as_bytes());
         let (Some((_, value)), None) = (of_name.next(), of_name.next()) else { return None };
-        let ours = value.iter().all(u8::is_ascii_graphic);
+        let ours = value.len() <= 4096 && value.iter().all(u8::is_ascii_graphic);
         String::from_utf8(value.to_vec()).ok().filter(|_| ours)
     };
     let [access, refresh] = fuzzing::session_cookies(&headers);

@@ -53,7 +53,8 @@ fn read_cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     let lines = headers.get_all(COOKIE).iter();
     let mut found = lines.flat_map(|line| values(line.as_bytes(), name.as_bytes()));
     let (Some(value), None) = (found.next(), found.next()) else { return None };
-    let ours = value.iter().all(u8::is_ascii_graphic);
+    // Ours fit into a cookie.
+    let ours = value.len() <= MAX_COOKIE && value.iter().all(u8::is_ascii_graphic);
     std::str::from_utf8(value).ok().filter(|_| ours).map(str::to_owned)
 }
 
