@@ -14,7 +14,7 @@ mod why;
 
 use std::{io::Write as _, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use runtime::{
     telemetry::{self, LogFormat},
     terminal, tls,
@@ -65,7 +65,7 @@ enum Command {
 /// Parses the command line, runs the command and returns its exit code.
 pub fn main() -> ExitCode {
     tls::install_provider();
-    match Cli::parse().command {
+    match parse().command {
         Command::Serve(args) => run::run(read_serve(*args)),
         Command::Ingress(args) => run::run(read_ingress(*args)),
         Command::Worker(args) => run::run(read_worker(*args)),
@@ -77,6 +77,21 @@ pub fn main() -> ExitCode {
         Command::Sign(args) => sign::sign(&args),
         Command::Healthcheck(args) => healthcheck::healthcheck(&args),
     }
+}
+
+fn parse() -> Cli {
+    let matches = without_empty_variables(Cli::command()).get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// A variable that is set to nothing counts as one that is not set: compose files and charts pass on
+/// those that nobody has given.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let unset = |option: clap::Arg| {
+        let value = option.get_env().and_then(std::env::var_os);
+        if value.is_some_and(|value| value.is_empty()) { option.env(None::<&str>) } else { option }
+    };
+    command.mut_args(unset).mut_subcommands(without_empty_variables)
 }
 
 /// Reports an invalid command line or configuration on standard error.

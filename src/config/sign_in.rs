@@ -59,6 +59,9 @@ pub(super) fn read(
         || default_issuers([&api.url, &browser_base], &client_id),
         |text| listed(&text),
     );
+    if issuers.is_empty() {
+        reader.problem("AUTHPOST_SIGNIN_ISSUERS", "names no issuer");
+    }
     let (rate, workos_rate, state_life) = limits?;
     let config = SignInConfig {
         client_id,

@@ -217,3 +217,19 @@ fn the_demo_takes_one_signal_for_one() {
         );
     }
 }
+
+/// Compose files and charts pass on variables that nobody has given.
+#[test]
+fn a_variable_that_is_set_to_nothing_is_not_set() {
+    let nothing =
+        ["AUTHPOST_TEMPLATE_DIR", "WORKOS_API_KEY_FILE", "AMQP_URL_FILE", "AUTHPOST_EXTRA_CA"];
+    for variable in nothing.into_iter().chain(["AUTHPOST_LISTEN", "WORKOS_API_KEY"]) {
+        let output = run(&["serve"], &[(variable, ""), ("AUTHPOST_QUEUE_MAX", "none")]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{variable}: {said}");
+        assert!(said.contains("AUTHPOST_QUEUE_MAX must be a whole number"), "{variable}: {said}");
+        assert!(said.contains("WORKOS_API_KEY is not set"), "{variable}: {said}");
+        let named = said.contains(&format!("{variable} ")) && variable != "WORKOS_API_KEY";
+        assert!(!named, "{variable}: {said}");
+    }
+}

@@ -21,28 +21,50 @@ const SEC_FETCH_SITE: &str = "sec-fetch-site";
 /// Origins such as `https://app.example.com`, each in the one form that browsers send (RFC 6454,
 /// 6.2), so that a header is compared as bytes and never parsed.
 #[derive(Debug, Clone, Default)]
-pub struct Origins(Vec<String>);
+pub struct Origins(Vec<Listed>);
+
+/// One entry of the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Listed {
+    Exact(String),
+    /// `https://*.preview.example.com`: what follows the one label that may be anything.
+    AnyLabel(String),
+}
+
+impl Listed {
+    fn is(&self, origin: &[u8]) -> bool {
+        match self {
+            Self::Exact(text) => text.as_bytes() == origin,
+            Self::AnyLabel(end) => origin
+                .strip_prefix(b"https://")
+                .and_then(|rest| rest.strip_suffix(end.as_bytes()))
+                .is_some_and(is_label),
+        }
+    }
+}
+
+/// A label of a host name as browsers send it (RFC 1123, 2.1).
+fn is_label(label: &[u8]) -> bool {
+    let part = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
+    (1..=63).contains(&label.len())
+        && label.iter().all(part)
+        && !label.starts_with(b"-")
+        && !label.ends_with(b"-")
+}
 
 /// The text is not an origin that can be allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "must be origins such as https://app.example.com, with commas between; plain http:// only for this machine"
+    "must be origins such as https://app.example.com or https://*.preview.example.com, with commas \
+     between; plain http:// only for this machine"
 )]
 pub struct NotAnOrigin;
 
 impl Origins {
     /// Parses origins, each a scheme, a host and an optional port, and nothing more.
     pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, NotAnOrigin> {
-        let origin = |text: &str| {
-            let url = Url::parse(text).map_err(|_| NotAnOrigin)?;
-            let bare = url.path() == "/"
-                && url.query().is_none()
-                && url.fragment().is_none()
-                && no_user(&url);
-            if bare && is_safe(&url) { Ok(serialized(&url)) } else { Err(NotAnOrigin) }
-        };
-        let origins: Vec<String> =
-            texts.into_iter().map(|text| origin(text.trim())).collect::<Result<_, _>>()?;
+        let origins: Vec<Listed> =
+            texts.into_iter().map(|text| listed(text.trim())).collect::<Result<_, _>>()?;
         if origins.is_empty() { Err(NotAnOrigin) } else { Ok(Self(origins)) }
     }
 
@@ -51,7 +73,7 @@ impl Origins {
     pub fn with_loopback(mut self, port: u16) -> Self {
         let here = ["127.0.0.1", "localhost", "[::1]"]
             .map(|host| Url::parse(&format!("http://{host}:{port}")));
-        self.0.extend(here.iter().flatten().map(serialized));
+        self.0.extend(here.iter().flatten().map(serialized).map(Listed::Exact));
         self
     }
 
@@ -61,12 +83,17 @@ impl Origins {
         let plain = text.len() <= MAX_REDIRECT
             && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
         let url = Url::parse(text).ok().filter(|url| plain && is_web(url, text))?;
-        let fits = self.0.contains(&serialized(&url)) && no_user(&url) && url.fragment().is_none();
+        let fits = self.lists(serialized(&url).as_bytes());
+        let fits = fits && no_user(&url) && url.fragment().is_none();
         fits.then_some(url)
     }
 
     fn has(&self, origin: &HeaderValue) -> bool {
-        self.0.iter().any(|listed| listed.as_bytes() == origin.as_bytes())
+        self.lists(origin.as_bytes())
+    }
+
+    fn lists(&self, origin: &[u8]) -> bool {
+        self.0.iter().any(|listed| listed.is(origin))
     }
 
     /// Whether the page that sent a request is allowed. A request without `Origin` comes from no
@@ -104,6 +131,26 @@ impl Origins {
         }
         answer
     }
+}
+
+/// Reads one entry. A wildcard stands for one whole label of an `https` origin, below at least two.
+fn listed(text: &str) -> Result<Listed, NotAnOrigin> {
+    const ANY: &str = "https://any";
+    let Some(end) = text.strip_prefix("https://*") else { return exact(text).map(Listed::Exact) };
+    let origin = exact(&format!("{ANY}{end}"))?;
+    let end = origin.strip_prefix(ANY).filter(|end| end.starts_with('.')).ok_or(NotAnOrigin)?;
+    if end.matches('.').count() < 2 || end.contains('*') {
+        return Err(NotAnOrigin);
+    }
+    Ok(Listed::AnyLabel(end.to_owned()))
+}
+
+fn exact(text: &str) -> Result<String, NotAnOrigin> {
+    let url = Url::parse(text).map_err(|_| NotAnOrigin)?;
+    let bare =
+        url.path() == "/" && url.query().is_none() && url.fragment().is_none() && no_user(&url);
+    let one = url.host_str().is_some_and(|host| !host.contains('*'));
+    if bare && one && is_safe(&url) { Ok(serialized(&url)) } else { Err(NotAnOrigin) }
 }
 
 /// Longest list of names in a preflight request, in bytes.

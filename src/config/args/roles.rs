@@ -70,7 +70,7 @@ pub struct SignInOptions {
     #[arg(long, env = "WORKOS_SIGNIN_BASE_URL", value_name = "URL")]
     pub workos_signin_base_url: Option<String>,
     /// Comma-separated origins (scheme, host, port) of the pages that may sign people in; AuthKit
-    /// sends people back only to them
+    /// sends people back only to them; https://*.preview.example.com stands for any one label
     #[arg(long, env = "AUTHPOST_SIGNIN_ORIGINS", value_name = "ORIGINS")]
     pub signin_origins: Option<String>,
     /// Secret that signs the state of a sign-in; must be the same in every replica (default:

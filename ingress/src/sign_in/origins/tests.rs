@@ -119,3 +119,44 @@ fn a_post_with_cookies_that_another_site_caused_is_refused() {
     let listed = Request::post("/").header(ORIGIN, "https://app.example.com");
     assert!(allows(listed, "cross-site", true));
 }
+
+#[test]
+fn a_wildcard_is_one_label_of_an_https_origin() {
+    let origins = Origins::parse(["https://*.preview.example.com", "https://*.x.example:8443"]);
+    let origins = origins.expect("origins");
+    for (origin, listed) in [
+        ("https://pr-12.preview.example.com", true),
+        ("https://a.x.example:8443", true),
+        ("https://preview.example.com", false),
+        ("https://.preview.example.com", false),
+        ("https://a.b.preview.example.com", false),
+        ("http://pr-12.preview.example.com", false),
+        ("https://pr-12.preview.example.com:8443", false),
+        ("https://a.x.example", false),
+        ("https://-a.preview.example.com", false),
+        ("https://evil.example/.preview.example.com", false),
+        ("https://evil.example?.preview.example.com", false),
+        ("https://evil.example#.preview.example.com", false),
+        ("https://user@.preview.example.com", false),
+        ("https://pr-12.preview.example.com.evil.example", false),
+    ] {
+        let value = HeaderValue::from_str(origin).expect("text");
+        assert_eq!(origins.has(&value), listed, "{origin}");
+        let redirect = origins.redirect(&format!("{origin}/callback"));
+        assert_eq!(redirect.is_some(), listed, "{origin}");
+    }
+    for text in [
+        "https://*",
+        "https://*.com",
+        "http://*.example.com",
+        "https://a*.example.com",
+        "https://*.*.example.com",
+        "https://a.*.example.com",
+        "https://*.example.com/path",
+        "https://*example.com",
+        "https://*.example.com:0x",
+        "https://user@*.example.com",
+    ] {
+        assert!(Origins::parse([text]).is_err(), "{text}");
+    }
+}
