@@ -222,15 +222,36 @@ async fn in_one_process(world: &World, env: &[(&'static str, String)]) -> (f64, 
     (accepted, mailed, usage)
 }
 
+/// An ingress and a worker, with queues of their own.
+struct Pair {
+    ingress: Program,
+    worker: Program,
+    prefix: String,
+}
+
+impl Pair {
+    async fn start(world: &World, services: &Services) -> Self {
+        let prefix = fresh_prefix();
+        let env = world.on_brokers(services, &prefix);
+        let ingress = Program::start("ingress", &env, &world.log()).await;
+        let worker = Program::start("worker", &env, &world.log()).await;
+        Self { ingress, worker, prefix }
+    }
+
+    async fn end(self, services: &Services) {
+        for program in [self.ingress, self.worker] {
+            program.signal(Signal::SIGTERM);
+            program.ended().await;
+        }
+        harness::queues::delete_queues(services.amqp_url(), &self.prefix).await;
+    }
+}
+
 /// (i): the same pace while strangers hold connections and say a byte a second.
 async fn besieged(report: &mut Report, services: &Services) {
     let world = World::new(false).await;
-    let prefix = fresh_prefix();
-    let env = world.on_brokers(services, &prefix);
-    let (ingress, worker) = (
-        Program::start("ingress", &env, &world.log()).await,
-        Program::start("worker", &env, &world.log()).await,
-    );
+    let pair = Pair::start(&world, services).await;
+    let ingress = &pair.ingress;
     let public = ingress.public.expect("an ingress");
     let slow = harness::slow::SlowSenders::start(public, STRANGERS).await;
     let (pace, seconds) = PACE;
@@ -239,23 +260,15 @@ async fn besieged(report: &mut Report, services: &Services) {
     report.besieged_usage = Usage::of(ingress.pid());
     world.inbox.reached(paced.sent.len() as u64).await;
     drop(slow);
-    for program in [ingress, worker] {
-        program.signal(Signal::SIGTERM);
-        program.ended().await;
-    }
-    harness::queues::delete_queues(services.amqp_url(), &prefix).await;
+    pair.end(services).await;
 }
 
 /// (l): the same pace while one address holds connections in one way. The 99th percentile of the
 /// answer, and of the way to the relay's 250, in milliseconds.
 async fn held(services: &Services, way: Way) -> (Way, f64, f64) {
     let world = World::new(false).await;
-    let prefix = fresh_prefix();
-    let env = world.on_brokers(services, &prefix);
-    let (ingress, worker) = (
-        Program::start("ingress", &env, &world.log()).await,
-        Program::start("worker", &env, &world.log()).await,
-    );
+    let pair = Pair::start(&world, services).await;
+    let ingress = &pair.ingress;
     let public = ingress.public.expect("an ingress");
     let strangers = Strangers::start(public, way, HELD);
     harness::eventually(&format!("all have been there, {way:?}"), async || {
@@ -271,23 +284,15 @@ async fn held(services: &Services, way: Way) -> (Way, f64, f64) {
     world.inbox.reached(paced.sent.len() as u64).await;
     let (_, mailed) = load::latencies(&world.inbox.mails(), &paced.sent);
     drop(strangers);
-    for program in [ingress, worker] {
-        program.signal(Signal::SIGTERM);
-        program.ended().await;
-    }
-    harness::queues::delete_queues(services.amqp_url(), &prefix).await;
+    pair.end(services).await;
     (way, paced.acks[paced.acks.len() * 99 / 100], mailed)
 }
 
 /// (f): a steady pace, and how long each person waits.
 async fn paced(report: &mut Report, services: &Services) {
     let world = World::new(false).await;
-    let prefix = fresh_prefix();
-    let env = world.on_brokers(services, &prefix);
-    let (ingress, worker) = (
-        Program::start("ingress", &env, &world.log()).await,
-        Program::start("worker", &env, &world.log()).await,
-    );
+    let pair = Pair::start(&world, services).await;
+    let ingress = &pair.ingress;
     let (pace, seconds) = PACE;
     let public = ingress.public.expect("an ingress");
     // The first second warms connections up and is not counted.
@@ -296,9 +301,5 @@ async fn paced(report: &mut Report, services: &Services) {
     let sent = load::post_paced(&world, public, pace, seconds).await.sent;
     world.inbox.reached((warm_up.len() + sent.len()) as u64).await;
     report.latency = load::latencies(&world.inbox.mails(), &sent);
-    for program in [ingress, worker] {
-        program.signal(Signal::SIGTERM);
-        program.ended().await;
-    }
-    harness::queues::delete_queues(services.amqp_url(), &prefix).await;
+    pair.end(services).await;
 }
