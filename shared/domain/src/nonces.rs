@@ -13,6 +13,9 @@ pub trait NonceStore: Send + Sync {
     /// later one. After a failure it is unknown whether the nonce was consumed.
     async fn consume(&self, nonce: &str, keep: Duration) -> Result<bool, Fault>;
 
+    /// Forgets a nonce, so that it can be consumed again.
+    async fn release(&self, nonce: &str) -> Result<(), Fault>;
+
     /// Whether this nonce was consumed and is still remembered. Does not change how long it is
     /// remembered.
     async fn is_consumed(&self, nonce: &str) -> Result<bool, Fault>;

@@ -53,6 +53,14 @@ async fn nonces_do_not_meet(subject: Subject) {
     );
 }
 
+async fn a_released_nonce_can_be_consumed_again(subject: Subject) {
+    assert_eq!(subject.store.release("nonce").await, Ok(()), "there was none");
+    assert!(subject.consume("nonce").await && subject.consume("other").await);
+    assert_eq!(subject.store.release("nonce").await, Ok(()));
+    assert_eq!(subject.store.is_consumed("nonce").await, Ok(false));
+    assert!(subject.consume("nonce").await && !subject.consume("other").await);
+}
+
 async fn a_nonce_is_forgotten_in_the_end(subject: Subject) {
     assert!(subject.consume("nonce").await);
     if let Some(clock) = &subject.clock {
@@ -84,5 +92,6 @@ macro_rules! contract {
 contract! {
     one_of_many_consumes_it,
     nonces_do_not_meet,
+    a_released_nonce_can_be_consumed_again,
     a_nonce_is_forgotten_in_the_end,
 }

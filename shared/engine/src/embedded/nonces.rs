@@ -47,6 +47,16 @@ impl NonceStore for EmbeddedNonces {
             .map(|changed| changed == 1)
     }
 
+    async fn release(&self, nonce: &str) -> Result<(), Fault> {
+        let key = key(nonce);
+        let sql = "DELETE FROM claims WHERE event_id = ?1";
+        self.store
+            .run(move |connection| {
+                connection.prepare_cached(sql)?.execute(params![key]).map(|_| ())
+            })
+            .await
+    }
+
     async fn is_consumed(&self, nonce: &str) -> Result<bool, Fault> {
         let (key, now) = (key(nonce), self.clock.now().as_millisecond());
         let sql = "SELECT EXISTS (SELECT 1 FROM claims WHERE event_id = ?1 AND gone_ms > ?2)";

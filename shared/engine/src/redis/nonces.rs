@@ -34,6 +34,12 @@ impl NonceStore for RedisNonces {
         Ok(consumed.is_some())
     }
 
+    async fn release(&self, nonce: &str) -> Result<(), Fault> {
+        let mut delete = redis::cmd("DEL");
+        delete.arg(self.key(nonce));
+        self.connection.command(&delete).await
+    }
+
     async fn is_consumed(&self, nonce: &str) -> Result<bool, Fault> {
         let mut exists = redis::cmd("EXISTS");
         exists.arg(self.key(nonce));
