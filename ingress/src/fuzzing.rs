@@ -8,14 +8,15 @@ use url::Url;
 
 use crate::{
     proxies::Proxies,
-    sign_in::{cookies, origins::Origins},
+    sign_in::{cookies::Cookies, origins::Origins},
 };
 
 /// The values of the two cookies of a session: `__Host-authpost_access`, unless there is an
 /// `Authorization`, and `__Host-authpost_refresh`.
 pub fn session_cookies(headers: &HeaderMap) -> [Option<String>; 2] {
-    let refresh = cookies::refresh(headers).map(|token| token.expose_secret().to_owned());
-    [cookies::access(headers), refresh]
+    let cookies = Cookies::default();
+    let refresh = cookies.refresh(headers).map(|token| token.expose_secret().to_owned());
+    [cookies.access(headers), refresh]
 }
 
 /// The address of the client of a connection.

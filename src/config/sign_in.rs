@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, time::Duration};
 use domain::sign_in::state::StateKey;
 use ingress::{
     proxies::Proxies,
-    sign_in::{SignInConfig, origins::Origins},
+    sign_in::{SignInConfig, cookies::Cookies, origins::Origins},
 };
 use runtime::http::client::is_loopback;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -44,13 +44,10 @@ pub(super) fn read(
     };
     let limits = limits(reader, &args);
     let client_id = client_id_of(reader, client_id);
-    let origins = origins(reader, args.signin_origins, page);
+    let pages = pages(reader, &args, page);
     let base =
         args.workos_signin_base_url.map_or(Some(None), |text| base_url(reader, &text).map(Some));
     let required = reader.word("AUTHPOST_REQUIRE_ORGANIZATION", &args.require_organization, &bools);
-    let redirect = origins.as_ref().and_then(|origins| {
-        redirect_url(reader, origins, args.signin_redirect_url.as_deref()).ok()
-    });
     let secret = reader.secret(SECRET, args.state_secret, args.state_secret_file);
     require_long(reader, secret.as_ref())?;
     let (api, client_id) = (api?.clone(), client_id?);
@@ -63,18 +60,20 @@ pub(super) fn read(
         reader.problem("AUTHPOST_SIGNIN_ISSUERS", "names no issuer");
     }
     let (rate, workos_rate, state_life) = limits?;
+    let Pages { origins, redirect_url, cookies } = pages?;
     let config = SignInConfig {
         client_id,
         browser_base,
-        origins: origins?,
+        origins,
         state_key: state_key(reader, secret.as_ref().unwrap_or(api.key.secret()))?,
-        redirect_url: redirect?,
+        redirect_url,
         login_page: page?,
         organization_required: required?,
         enabled: !disabled?,
         rate,
         workos_rate,
         state_life,
+        cookies,
         proxies: Proxies::default(),
     };
     Some(Some(SignInSettings { config, api, issuers, page: page? }))
@@ -105,6 +104,20 @@ fn state_key(reader: &mut Reader, secret: &SecretString) -> Option<StateKey> {
     reader.note(SECRET, StateKey::new(secret).ok_or("is empty"))
 }
 
+/// The pages that people sign in at.
+struct Pages {
+    origins: Origins,
+    redirect_url: Option<Url>,
+    cookies: Cookies,
+}
+
+fn pages(reader: &mut Reader, args: &args::SignInOptions, page: Option<bool>) -> Option<Pages> {
+    let origins = origins(reader, args.signin_origins.clone(), page)?;
+    let cookies = cookies(reader, &origins, args.cookie_domain.as_deref());
+    let redirect_url = redirect_url(reader, &origins, args.signin_redirect_url.as_deref()).ok();
+    Some(Pages { redirect_url: redirect_url?, cookies: cookies?, origins })
+}
+
 /// The login page on a loopback address needs no listed origin.
 fn origins(reader: &mut Reader, text: Option<String>, page: Option<bool>) -> Option<Origins> {
     const VARIABLE: &str = "AUTHPOST_SIGNIN_ORIGINS";
@@ -114,6 +127,17 @@ fn origins(reader: &mut Reader, text: Option<String>, page: Option<bool>) -> Opt
             .required(VARIABLE, text)
             .and_then(|text| reader.note(VARIABLE, Origins::parse(text.split(',')))),
     }
+}
+
+/// The pages that sign people in must be on hosts that get the cookies.
+fn cookies(reader: &mut Reader, origins: &Origins, domain: Option<&str>) -> Option<Cookies> {
+    const VARIABLE: &str = "AUTHPOST_COOKIE_DOMAIN";
+    let Some(domain) = domain else { return Some(Cookies::default()) };
+    let cookies = Cookies::shared(domain).ok_or("must be a domain such as example.com");
+    let cookies = reader.note(VARIABLE, cookies)?;
+    let reached = origins.urls().any(|url| cookies.reach(&url));
+    let rule = "no origin of AUTHPOST_SIGNIN_ORIGINS is a host of it";
+    reader.note(VARIABLE, reached.then_some(cookies).ok_or(rule))
 }
 
 /// `Err` when a problem was noted.

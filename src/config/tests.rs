@@ -185,6 +185,8 @@ fn what_signing_in_is_told_is_checked() {
     for (wrong, variable) in [
         ("--workos-client-id=a b", "WORKOS_CLIENT_ID"),
         ("--signin-origins=https://app.example.com/en", "AUTHPOST_SIGNIN_ORIGINS"),
+        ("--cookie-domain=com", "AUTHPOST_COOKIE_DOMAIN"),
+        ("--cookie-domain=example.org", "AUTHPOST_COOKIE_DOMAIN"),
         ("--workos-signin-base-url=http://auth.example.com", "WORKOS_SIGNIN_BASE_URL"),
         ("--state-secret=hush", "AUTHPOST_STATE_SECRET"),
         ("--signin-rate=0", "AUTHPOST_SIGNIN_RATE"),

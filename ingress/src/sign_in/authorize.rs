@@ -31,7 +31,7 @@ fn is_text(value: &str) -> bool {
     !value.chars().any(char::is_control)
 }
 
-fn is_word(value: &str) -> bool {
+pub(super) fn is_word(value: &str) -> bool {
     value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
 }
 
@@ -89,7 +89,7 @@ impl Wish {
     /// Whether it was given before.
     fn pass_on(&mut self, name: &str, value: String) -> Result<bool, String> {
         let Some((name, fits)) = PASSED_ON.iter().find(|(known, _)| *known == name) else {
-            return Err(format!("{} is not known here: see /openapi.json.", shown(name)));
+            return Err(not_known(name));
         };
         if value.is_empty() || value.len() > MAX_VALUE || !fits(&value) {
             return Err(format!("{name} has a value that it cannot have."));
@@ -107,6 +107,11 @@ impl Wish {
     pub(super) fn organization(&self) -> Option<&str> {
         self.value("organization_id")
     }
+}
+
+/// Refuses a member of a body, or a parameter of a query, by its name.
+pub(super) fn not_known(name: &str) -> String {
+    format!("{} is not known here: see /openapi.json.", shown(name))
 }
 
 /// A name of the client's, short and on one line.

@@ -1,9 +1,10 @@
 //! The callback: a browser is back from AuthKit. Decides who is signed in.
 //!
-//! [`sign_in`] is the whole story. A state is consumed before its code is sent to WorkOS, and the
+//! [`sign_in`] is the whole story. Requests that bring the same state at the same time share it. A
+//! state is consumed before its code is sent to WorkOS, and the
 //! code is sent there one time: whatever fails after that, the person starts over.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use domain::{
     fault::{Fault, Reason},
@@ -15,7 +16,8 @@ use domain::{
         state::{Attempt, BadState, BrowserKey},
     },
 };
-use hyper::{Request, body::Incoming, header::HeaderMap};
+use futures_util::FutureExt as _;
+use hyper::{Request, body::Incoming, header::HeaderMap, http::request::Parts};
 use jiff::SignedDuration;
 use runtime::{
     http::Answer,
@@ -26,10 +28,11 @@ use serde::Deserialize;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    cookies,
-    ending::{NotSignedIn, SignedIn, conclude},
+    ending::conclude,
+    outcome::{NotSignedIn, SignInOutcome, SignedIn},
     rate_limit::too_many_requests,
     service::{OnHangUp, SignInConfig, SignInService},
+    shared_calls::By,
 };
 
 /// How long an authorization code is good for
@@ -54,7 +57,10 @@ struct Callback {
     error: Option<String>,
 }
 
-pub(super) async fn answer_callback(service: &SignInService, request: Request<Incoming>) -> Answer {
+pub(super) async fn answer_callback(
+    service: &Arc<SignInService>,
+    request: Request<Incoming>,
+) -> Answer {
     let (head, body) = request.into_parts();
     if let Err(wait) = service.callbacks.check(service.client(&head)) {
         service.deps.metrics.sign_in.ended(SignInResult::Limited);
@@ -67,22 +73,31 @@ pub(super) async fn answer_callback(service: &SignInService, request: Request<In
     // Ends with its client: nobody else could be given the session.
     let counts = &service.deps.metrics.sign_in;
     let hung_up = OnHangUp::new(|| counts.ended(SignInResult::Abandoned));
-    let ending = sign_in(service, callback, &head.headers, &service.visitor(&head)).await;
+    let (outcome, by) = match open_state(service, &callback, &head.headers) {
+        Ok(opened) => {
+            let nonce = opened.0.nonce.clone();
+            let begin = || sign_in(Arc::clone(service), callback, opened, head.clone()).boxed();
+            // Not kept: whoever has logged out must not come back by it.
+            service.sign_ins.join(&nonce, begin, |_| false).await
+        }
+        Err(refused) => (Err(refused), By::ItsOwnCall),
+    };
     hung_up.disarm();
-    conclude(service, ending)
+    conclude(service, outcome, by, &head.headers)
 }
 
-/// One callback: check the state, wait for a turn at WorkOS, consume the state, redeem the code,
-/// check the token, check the memberships.
+/// One sign-in, whose state is ours and this browser's: wait for a turn at WorkOS, consume the
+/// state, redeem the code, check the token, check the memberships.
 async fn sign_in(
-    service: &SignInService,
+    service: Arc<SignInService>,
     callback: Callback,
-    headers: &HeaderMap,
-    visitor: &Visitor,
-) -> Result<SignedIn, NotSignedIn> {
-    let (attempt, key) = open_state(service, &callback, headers)?;
+    (attempt, key): (Attempt, BrowserKey),
+    head: Parts,
+) -> SignInOutcome {
+    let service = &*service;
+    let visitor = service.visitor(&head);
     let _pass = service.gate.enter(CALLS).await.map_err(NotSignedIn::Fault)?;
-    let attempt = consume_state(service, attempt, headers).await?;
+    let attempt = consume_state(service, attempt, &head.headers).await?;
     if let Some(error) = callback.error {
         return Err(refused_by_authkit(&error));
     }
@@ -92,7 +107,7 @@ async fn sign_in(
     let late = |_| {
         Err(NotSignedIn::Fault(Fault::transient(Reason::WorkosUnavailable, "no answer in time")))
     };
-    let result = timeout(LIMIT, redeem(service, code, &verifier, (attempt, key), visitor))
+    let result = timeout(LIMIT, redeem(service, code, &verifier, (attempt, key), &visitor))
         .await
         .unwrap_or_else(late);
     let answered = !matches!(&result, Err(NotSignedIn::Fault(_)));
@@ -101,7 +116,7 @@ async fn sign_in(
         .metrics
         .sign_in
         .exchange(if answered { Success::Ok } else { Success::Failed }, begun.elapsed());
-    result
+    result.map(Arc::new)
 }
 
 /// Opens the state: the attempt that this callback ends, and the key of this browser.
@@ -121,7 +136,7 @@ fn open_state(
     let SignInConfig { state_key, state_life, .. } = &service.config;
     let opened = state_key.open(state, *state_life, service.deps.clock.now());
     let opened = opened.and_then(|opened| {
-        let key = cookies::browser(headers, opened.flow());
+        let key = service.config.cookies.browser(headers, opened.flow());
         opened.by(key)
     });
     opened.map_err(|bad| {
@@ -163,10 +178,11 @@ async fn session_of(
     attempt: &Attempt,
     headers: &HeaderMap,
 ) -> Option<TokenClaims> {
-    let mark = cookies::done(headers, attempt.flow())?;
-    let token = cookies::access_cookie(headers)?;
+    let SignInConfig { cookies, state_key, .. } = &service.config;
+    let mark = cookies.done(headers, attempt.flow())?;
+    let token = cookies.access_cookie(headers)?;
     let claims = service.deps.sessions.verify(&token).await.ok()?;
-    service.config.state_key.is_mark(&mark, attempt, &claims.sid).then_some(claims)
+    state_key.is_mark(&mark, attempt, &claims.sid).then_some(claims)
 }
 
 /// Classifies the error code that AuthKit sent with the browser. An unknown one is an invalid link.
@@ -194,6 +210,7 @@ async fn redeem(
                 Refusal::Grant => NotSignedIn::LinkInvalid,
                 Refusal::NotAMember => NotSignedIn::MembershipDeactivated(None),
                 Refusal::Step(step) => NotSignedIn::ActionRequired(step),
+                Refusal::TokenTooLarge => NotSignedIn::TokenTooLarge,
                 Refusal::Fault(fault) => NotSignedIn::Fault(fault),
             }
         })?;

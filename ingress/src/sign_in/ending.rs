@@ -1,46 +1,23 @@
 //! How a callback ends: the one place that counts and answers it.
 
 use domain::{
-    fault::{Fault, Reason},
+    fault::Fault,
     sessions::TokenClaims,
-    sign_in::{
-        provider::Tokens,
-        refusal::Step,
-        state::{Attempt, BrowserKey},
-    },
+    sign_in::{refusal::Step, state::Attempt},
 };
-use hyper::StatusCode;
+use hyper::{HeaderMap, StatusCode};
 use runtime::{
-    http::{Answer, json},
+    http::{Answer, json, problem},
     metrics::labels::SignInResult,
 };
 use serde_json::{Value, json};
 
-use super::{authorize::browser_url, cookies, service::SignInService};
-
-/// A person who is signed in.
-pub(super) struct SignedIn {
-    pub(super) tokens: Tokens,
-    pub(super) claims: TokenClaims,
-    pub(super) attempt: Attempt,
-    pub(super) key: BrowserKey,
-}
-
-/// Why a person is not signed in.
-pub(super) enum NotSignedIn {
-    /// Known to WorkOS without an active membership; with the session to end, so that another
-    /// address can be tried.
-    MembershipDeactivated(Option<String>),
-    LinkExpired,
-    LinkInvalid,
-    /// A code came without a state: the sign-in was begun at WorkOS.
-    NoState,
-    /// This browser is signed in by this very state: its callback came before.
-    Already(Box<(TokenClaims, Attempt)>),
-    ActionRequired(Step),
-    /// A failure of ours or of WorkOS.
-    Fault(Fault),
-}
+use super::{
+    authorize::browser_url,
+    outcome::{NotSignedIn, SignInOutcome, SignedIn},
+    service::{SignInConfig, SignInService},
+    shared_calls::By,
+};
 
 const LINK_EXPIRED: &str = "This sign-in took too long. Start again.";
 const LINK_INVALID: &str = "This sign-in cannot be completed, or was used already. Start again.";
@@ -48,14 +25,17 @@ const NO_STATE: &str = "This sign-in did not begin here. Start again.";
 const DEACTIVATED: &str = "This account is not active. Ask an administrator to activate it.";
 
 /// The one place that counts and answers the result of a callback.
-pub(super) fn conclude(service: &SignInService, ending: Result<SignedIn, NotSignedIn>) -> Answer {
-    let (result, answer) = match ending {
-        Ok(signed_in) => signed_in_answer(service, &signed_in),
+pub(super) fn conclude(
+    service: &SignInService,
+    outcome: SignInOutcome,
+    by: By,
+    headers: &HeaderMap,
+) -> Answer {
+    let (result, answer) = match outcome {
+        Ok(signed_in) => signed_in_answer(service, &signed_in, by, headers),
         Err(NotSignedIn::MembershipDeactivated(session)) => {
             let logout_url = session.map(|session| logout_url(service, &session, None));
-            let mut body = refused("MEMBERSHIP_DEACTIVATED", DEACTIVATED);
-            body["logout_url"] = json!(logout_url);
-            (SignInResult::MembershipDeactivated, json(StatusCode::FORBIDDEN, &body))
+            (SignInResult::MembershipDeactivated, member_deactivated(logout_url.as_deref()))
         }
         Err(NotSignedIn::LinkExpired) => {
             let body = refused("LINK_EXPIRED", LINK_EXPIRED);
@@ -79,13 +59,14 @@ pub(super) fn conclude(service: &SignInService, ending: Result<SignedIn, NotSign
         Err(NotSignedIn::ActionRequired(step)) => {
             (SignInResult::ActionRequired, step_required(step))
         }
-        Err(NotSignedIn::Fault(fault)) => (outcome(&fault), service.fault_answer(&fault)),
+        Err(NotSignedIn::TokenTooLarge) => (SignInResult::TokenTooLarge, token_too_large(service)),
+        Err(NotSignedIn::Fault(fault)) => (label(&fault), service.fault_answer(&fault)),
     };
     service.deps.metrics.sign_in.ended(result);
     answer
 }
 
-fn outcome(fault: &Fault) -> SignInResult {
+fn label(fault: &Fault) -> SignInResult {
     use domain::fault::Severity;
     match fault.severity {
         Severity::Misconfigured | Severity::Permanent => SignInResult::Misconfigured,
@@ -93,29 +74,53 @@ fn outcome(fault: &Fault) -> SignInResult {
     }
 }
 
-fn signed_in_answer(service: &SignInService, signed_in: &SignedIn) -> (SignInResult, Answer) {
-    let SignedIn { tokens, claims, attempt, key } = signed_in;
+fn signed_in_answer(
+    service: &SignInService,
+    SignedIn { tokens, claims, attempt, key }: &SignedIn,
+    by: By,
+    headers: &HeaderMap,
+) -> (SignInResult, Answer) {
     let mut body = success(claims, &json!(tokens.user), attempt);
     body["impersonator"] = json!(tokens.impersonator);
-    let mut answer = json(StatusCode::OK, &body);
-    match cookies::set_session(&mut answer, tokens) {
-        Ok(()) => {
-            let mark = service.config.state_key.mark(attempt, &claims.sid);
-            cookies::set_done(&mut answer, attempt.flow(), key, &mark, service.config.state_life);
-            let impersonator = tokens.impersonator.as_ref().map(|by| by.email.as_str());
-            tracing::info!(
-                user_id = claims.sub,
-                session_id = claims.sid,
-                impersonator,
-                "a person signed in"
-            );
-            (SignInResult::LoginSuccessful, answer)
-        }
-        Err(too_large) => {
-            let fault = Fault::misconfigured(Reason::WorkosBadAnswer, too_large.to_string());
-            (SignInResult::Misconfigured, service.fault_answer(&fault))
-        }
+    if by == By::AnotherRequest {
+        body["already"] = json!(true);
     }
+    let mut answer = json(StatusCode::OK, &body);
+    let SignInConfig { cookies, state_key, state_life, .. } = &service.config;
+    if cookies.set_session(&mut answer, headers, tokens).is_err() {
+        return (SignInResult::TokenTooLarge, token_too_large(service));
+    }
+    let mark = state_key.mark(attempt, &claims.sid);
+    cookies.set_done(&mut answer, (attempt.flow(), key), &mark, *state_life);
+    let impersonator = tokens.impersonator.as_ref().map(|by| by.email.as_str());
+    tracing::info!(
+        user_id = claims.sub,
+        session_id = claims.sid,
+        impersonator,
+        "a person signed in"
+    );
+    (SignInResult::LoginSuccessful, answer)
+}
+
+/// Nobody else is affected, and whatever session the browser had stays.
+pub(super) fn token_too_large(service: &SignInService) -> Answer {
+    if let Some(suppressed) = service.too_large_log.allow() {
+        tracing::warn!(
+            suppressed,
+            "a session token is larger than 16 KB and was refused: remove permissions, or claims of \
+             the JWT template in the WorkOS dashboard"
+        );
+    }
+    let detail =
+        "The session token is larger than 16 KB. Permissions or claims have to be removed.";
+    problem(StatusCode::BAD_GATEWAY, "token_too_large", detail)
+}
+
+/// The answer to a person who is known and no active member.
+pub(super) fn member_deactivated(logout_url: Option<&str>) -> Answer {
+    let mut body = refused("MEMBERSHIP_DEACTIVATED", DEACTIVATED);
+    body["logout_url"] = json!(logout_url);
+    json(StatusCode::FORBIDDEN, &body)
 }
 
 fn success(claims: &TokenClaims, user: &Value, attempt: &Attempt) -> Value {
@@ -130,7 +135,7 @@ fn refused(response_type: &str, message: &str) -> Value {
     json!({ "response_type": response_type, "message": message })
 }
 
-fn step_required(step: Step) -> Answer {
+pub(super) fn step_required(step: Step) -> Answer {
     let mut body = refused("ACTION_REQUIRED", "One more step is needed to sign in.");
     body["reason"] = json!(step.reason);
     step.details.into_iter().for_each(|(field, value)| body[field] = value);

@@ -18,7 +18,6 @@ use url::Url;
 
 use super::{
     authorize::{Wish, address},
-    cookies,
     rate_limit::too_many_requests,
     service::{SignInConfig, SignInService, bad_request},
 };
@@ -92,7 +91,8 @@ impl Started {
     /// The answer, with the key of this flow.
     fn answer(&self, service: &SignInService, headers: &HeaderMap, mut answer: Answer) -> Answer {
         let flow = (self.flow.as_str(), &self.key);
-        cookies::set_key(&mut answer, headers, flow, service.config.state_life);
+        let SignInConfig { cookies, state_life, .. } = &service.config;
+        cookies.set_key(&mut answer, headers, flow, *state_life);
         answer
     }
 }

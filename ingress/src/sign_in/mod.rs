@@ -3,19 +3,23 @@
 //! A page requests the URL to send its browser to, or sends it to an endpoint that redirects
 //! ([`login_url`]); AuthKit sends the browser back
 //! with a code, and the page posts that to [`callback`], whose story function decides who is signed
-//! in. [`session`] handles what follows.
+//! in. [`session`] and [`refresh`]
+//! handle what follows.
 
 mod authorize;
 mod callback;
-pub(crate) mod cookies;
+pub mod cookies;
 mod ending;
 mod endpoint;
 mod gate;
 mod login_url;
 pub mod origins;
+mod outcome;
 mod rate_limit;
+mod refresh;
 mod service;
 mod session;
+mod shared_calls;
 
 use std::sync::Arc;
 
@@ -58,7 +62,7 @@ pub(crate) async fn answer_sign_in(
             Endpoint::Login => login_url::answer_login(&service, request),
             Endpoint::LoginUrl => login_url::answer_login_url(&service, request).await,
             Endpoint::Callback => callback::answer_callback(&service, request).await,
-            Endpoint::Refresh => session::refresh(&service, request).await,
+            Endpoint::Refresh => refresh::answer_refresh(&service, request).await,
             Endpoint::Logout => session::logout(&service, request).await,
             Endpoint::Session => session::show(&service, request.headers()).await,
         }

@@ -61,6 +61,15 @@ fn is_label(label: &[u8]) -> bool {
 pub struct NotAnOrigin;
 
 impl Origins {
+    /// A URL of each origin; of a wildcard, of one that it stands for.
+    pub fn urls(&self) -> impl Iterator<Item = Url> {
+        let text = |listed: &Listed| match listed {
+            Listed::Exact(origin) => origin.clone(),
+            Listed::AnyLabel(end) => format!("https://any{end}"),
+        };
+        self.0.iter().filter_map(move |listed| text(listed).parse().ok())
+    }
+
     /// Parses origins, each a scheme, a host and an optional port, and nothing more.
     pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, NotAnOrigin> {
         let origins: Vec<Listed> =

@@ -20,7 +20,7 @@ use domain::{
 };
 use hyper::{
     HeaderMap, StatusCode,
-    body::Incoming,
+    body::{Body as _, Incoming},
     header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT},
     http::request::Parts,
 };
@@ -33,7 +33,14 @@ use runtime::{
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::{gate::Gate, origins::Origins, rate_limit::RateLimit};
+use super::{
+    cookies::Cookies,
+    gate::Gate,
+    origins::Origins,
+    outcome::{RefreshOutcome, SignInOutcome},
+    rate_limit::RateLimit,
+    shared_calls::SharedCalls,
+};
 use crate::proxies::Proxies;
 
 /// The address of a client whose connection is not known.
@@ -70,6 +77,8 @@ pub struct SignInConfig {
     pub rate: NonZeroU32,
     /// Most calls to WorkOS per second that clients can cause.
     pub workos_rate: NonZeroU32,
+    /// The names of the cookies.
+    pub cookies: Cookies,
     /// Proxies whose `X-Forwarded-For` is trusted.
     pub proxies: Proxies,
 }
@@ -96,8 +105,13 @@ pub struct SignInService {
     /// Of refresh tokens that were refused.
     pub(super) refreshes: RateLimit,
     pub(super) gate: Gate,
+    /// Callbacks under way, by the nonce of their state.
+    pub(super) sign_ins: SharedCalls<SignInOutcome>,
+    /// Refreshes under way, by the name of their token and the organization.
+    pub(super) renewals: SharedCalls<RefreshOutcome>,
     bodies: Bodies,
     fault_log: LogThrottle,
+    pub(super) too_large_log: LogThrottle,
 }
 
 impl SignInService {
@@ -108,10 +122,13 @@ impl SignInService {
             callbacks: RateLimit::new(config.rate),
             refreshes: RateLimit::new(config.rate),
             gate: Gate::new(config.workos_rate),
+            sign_ins: SharedCalls::default(),
+            renewals: SharedCalls::default(),
             config,
             deps,
             bodies: Bodies::new(MAX_BODY, 1),
             fault_log: LogThrottle::default(),
+            too_large_log: LogThrottle::default(),
         }
     }
 
@@ -145,6 +162,19 @@ impl SignInService {
         serde_json::from_slice(&body).map_err(|_| {
             bad_request("The body is not the JSON object this path takes: see /openapi.json.")
         })
+    }
+
+    /// Reads a JSON body that may be absent; then it is `absent`.
+    pub(super) async fn read_json_or<T: DeserializeOwned>(
+        &self,
+        absent: T,
+        head: &Parts,
+        body: Incoming,
+    ) -> Result<T, Answer> {
+        if body.is_end_stream() {
+            return Ok(absent);
+        }
+        self.read_json(head, body).await
     }
 
     /// The answer when a failure is not the person's fault: 502 if we are misconfigured, 503 if it

@@ -69,8 +69,8 @@ const BUFFER: u32 = 64 * 1024;
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT_MS: u32 = 30_000;
 
-/// Most bytes of a head.
-const HEAD_BYTES: usize = 16 * 1024;
+/// Most bytes of a head. A session's cookies may have 16 KiB.
+const HEAD_BYTES: usize = 32 * 1024;
 
 /// Most header lines of a head.
 const HEAD_LINES: usize = 64;

@@ -57,8 +57,15 @@ struct Authenticate<'a> {
 #[derive(Serialize)]
 #[serde(tag = "grant_type", rename_all = "snake_case")]
 enum Grant<'a> {
-    AuthorizationCode { code: &'a str, code_verifier: &'a str },
-    RefreshToken { refresh_token: &'a str },
+    AuthorizationCode {
+        code: &'a str,
+        code_verifier: &'a str,
+    },
+    RefreshToken {
+        refresh_token: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        organization_id: Option<&'a str>,
+    },
 }
 
 #[derive(Deserialize)]
@@ -163,9 +170,15 @@ impl SignInProvider for WorkosSignIn {
         .await
     }
 
-    async fn refresh(&self, token: &SecretString, visitor: &Visitor) -> Result<Tokens, Refusal> {
-        self.authenticate(Grant::RefreshToken { refresh_token: token.expose_secret() }, visitor)
-            .await
+    async fn refresh(
+        &self,
+        token: &SecretString,
+        organization: Option<&str>,
+        visitor: &Visitor,
+    ) -> Result<Tokens, Refusal> {
+        let refresh_token = token.expose_secret();
+        let grant = Grant::RefreshToken { refresh_token, organization_id: organization };
+        self.authenticate(grant, visitor).await
     }
 
     async fn memberships(&self, user_id: &str) -> Result<Vec<Membership>, Fault> {

@@ -11,7 +11,7 @@ use domain::{
 use engine::local_sent_cache::OnStoreOutage;
 use ingress::{
     proxies::Proxies,
-    sign_in::{SignInConfig, origins::Origins},
+    sign_in::{SignInConfig, cookies::Cookies, origins::Origins},
 };
 use jiff::Timestamp;
 use runtime::{clock::SystemClock, http, random::ulid, telemetry::LogFormat, tls::Trust};
@@ -236,6 +236,7 @@ fn sign_in(api: &ApiConfig) -> anyhow::Result<SignInSettings> {
         enabled: true,
         rate: NonZeroU32::MIN.saturating_add(59),
         workos_rate: NonZeroU32::MIN.saturating_add(29),
+        cookies: Cookies::default(),
         proxies: Proxies::default(),
     };
     let issuers = vec![format!("{}user_management/{CLIENT_ID}", api.url)];

@@ -92,6 +92,10 @@ pub struct SignInOptions {
         value_name = "DURATION"
     )]
     pub signin_state_life: String,
+    /// Domain whose hosts all get the session's cookies, such as example.com (default: one host
+    /// only, which no other host can interfere with)
+    #[arg(long, env = "AUTHPOST_COOKIE_DOMAIN", value_name = "DOMAIN")]
+    pub cookie_domain: Option<String>,
     /// Let in only people with an active membership in an organization
     #[arg(
         long, env = "AUTHPOST_REQUIRE_ORGANIZATION", default_value = "false",

@@ -16,7 +16,7 @@ use engine::{
 };
 use ingress::{
     proxies::Proxies,
-    sign_in::{SignInConfig, origins::Origins},
+    sign_in::{SignInConfig, cookies::Cookies, origins::Origins},
 };
 use runtime::{http::KEEP_ALIVE, telemetry::LogFormat, tls::Trust};
 use secrecy::SecretString;
@@ -154,6 +154,7 @@ pub fn sign_in(api_url: &str, issuer: &str) -> SignInSettings {
         enabled: true,
         rate: NonZeroU32::new(1000).expect("not zero"),
         workos_rate: NonZeroU32::new(1000).expect("not zero"),
+        cookies: Cookies::default(),
         proxies: Proxies::default(),
     };
     let issuers = vec![format!("{issuer}/user_management/{CLIENT_ID}")];

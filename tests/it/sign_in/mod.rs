@@ -4,6 +4,7 @@ mod endings;
 mod floods;
 pub mod openapi;
 mod privacy;
+mod refreshes;
 mod refusals;
 mod replicas;
 mod sessions;

@@ -42,6 +42,10 @@ async fn what_one_front_begins_another_finishes() {
     assert_eq!(first.come_back(&back).await.kind(), "LINK_INVALID", "spent for both");
     first.jar = second.jar.clone();
     assert_eq!(first.get("/v2/user/session/").await.status, 200);
+    let refreshed = first.post("/v2/user/refresh/", &serde_json::json!({})).await;
+    let late = second.post("/v2/user/refresh/", &serde_json::json!({})).await;
+    assert_eq!((refreshed.status, late.status), (200, 409), "one call for both");
+    assert_eq!((late.kind(), late.cookies().len()), ("refreshed_elsewhere", 0));
     for ingress in ingresses {
         ingress.stop().await;
     }

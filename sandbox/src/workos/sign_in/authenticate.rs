@@ -31,7 +31,7 @@ pub(super) fn answer(shared: &Shared, body: &str) -> Answer {
     }
     match text("grant_type") {
         "authorization_code" => redeem(shared, text("code"), text("code_verifier")),
-        "refresh_token" => renew(shared, text("refresh_token")),
+        "refresh_token" => renew(shared, text("refresh_token"), fields.get("organization_id")),
         _ => oauth("invalid_request", "The grant_type is not supported."),
     }
 }
@@ -53,16 +53,8 @@ fn redeem(shared: &Shared, code: &str, verifier: &str) -> Answer {
     if !(in_time && proven) {
         return dead();
     }
-    let member = |organization: &String| {
-        let people = shared.authkit.people.lock();
-        let mut theirs =
-            people.memberships.iter().filter(|membership| membership.email == grant.email);
-        theirs.any(|membership| {
-            membership.organization == *organization && membership.status == "active"
-        })
-    };
     // Into no organization where the person is no active member.
-    let organization = grant.organization.clone().filter(member);
+    let organization = grant.organization.clone().filter(|it| is_member(shared, &grant.email, it));
     let session = Session {
         id: format!("session_{}", ulid(shared.clock.now())),
         email: grant.email,
@@ -71,12 +63,31 @@ fn redeem(shared: &Shared, code: &str, verifier: &str) -> Answer {
     tokens(shared, session)
 }
 
-fn renew(shared: &Shared, token: &str) -> Answer {
-    let found = shared.authkit.people.lock().sessions.remove(token);
-    found.map_or_else(
-        || oauth("invalid_grant", "The refresh token has expired or is invalid."),
-        |session| tokens(shared, session),
-    )
+fn is_member(shared: &Shared, email: &str, organization: &str) -> bool {
+    let people = shared.authkit.people.lock();
+    people.memberships.iter().any(|membership| {
+        membership.email == email
+            && membership.organization == organization
+            && membership.status == "active"
+    })
+}
+
+/// An `organization` switches the session to it, and refuses who is no active member: then the token
+/// stays good.
+fn renew(shared: &Shared, token: &str, organization: Option<&Value>) -> Answer {
+    let found = shared.authkit.people.lock().sessions.get(token).cloned();
+    let Some(mut session) = found else {
+        return oauth("invalid_grant", "The refresh token has expired or is invalid.");
+    };
+    if let Some(organization) = organization.and_then(Value::as_str) {
+        if !is_member(shared, &session.email, organization) {
+            let what = "The user is not a member of the organization.";
+            return oauth("organization_membership_not_found", what);
+        }
+        session.organization = Some(organization.to_owned());
+    }
+    shared.authkit.people.lock().sessions.remove(token);
+    tokens(shared, session)
 }
 
 fn tokens(shared: &Shared, session: Session) -> Answer {

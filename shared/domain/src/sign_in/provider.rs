@@ -80,8 +80,14 @@ pub trait SignInProvider: Send + Sync {
         visitor: &Visitor,
     ) -> Result<Tokens, Refusal>;
 
-    /// Exchanges a refresh token for the next tokens. Never retried either.
-    async fn refresh(&self, token: &SecretString, visitor: &Visitor) -> Result<Tokens, Refusal>;
+    /// Exchanges a refresh token for the next tokens, of `organization` if that is given; else of
+    /// the same one. Never retried either.
+    async fn refresh(
+        &self,
+        token: &SecretString,
+        organization: Option<&str>,
+        visitor: &Visitor,
+    ) -> Result<Tokens, Refusal>;
 
     /// Lists all memberships of a user, whatever their status.
     async fn memberships(&self, user_id: &str) -> Result<Vec<Membership>, Fault>;

@@ -21,6 +21,8 @@ pub enum Refusal {
     NotAMember,
     /// WorkOS requires another step of the person first.
     Step(Step),
+    /// WorkOS cannot make this person's session token: a template makes it too large.
+    TokenTooLarge,
     /// Not the person's fault: WorkOS does not answer, or refuses our configuration.
     Fault(Fault),
 }
@@ -102,7 +104,6 @@ const OURS: &[&str] = &[
     "organization_not_found",
     "pkce_not_supported",
     "code_challenge_not_found",
-    "token_too_big",
     "unauthorized",
 ];
 
@@ -118,6 +119,9 @@ pub fn meaning(code: &str, retry_after: Option<Duration>) -> Option<Refusal> {
     }
     if among(NOT_A_MEMBER).is_some() {
         return Some(Refusal::NotAMember);
+    }
+    if code == "token_too_big" {
+        return Some(Refusal::TokenTooLarge);
     }
     if let Some(reason) = among(STEPS) {
         return Some(Refusal::Step(Step { reason: reason.into(), details: Map::new() }));

@@ -172,6 +172,11 @@ impl StateKey {
         Ok(Opened { attempt, browser: digest })
     }
 
+    /// A name for a token, which tells nothing about it; the same at every replica.
+    pub fn name(&self, token: &SecretString) -> String {
+        BASE64.encode(self.sign(b"token:", token.expose_secret()))
+    }
+
     /// Marks an attempt as the one that has made this session.
     pub fn mark(&self, attempt: &Attempt, session_id: &str) -> String {
         BASE64.encode(self.sign(b"done:", &format!("{}:{session_id}", attempt.nonce)))

@@ -158,6 +158,8 @@ labels! {
         Unavailable = "unavailable",
         /// WorkOS refuses us, or its tokens are not from an issuer we know.
         Misconfigured = "misconfigured",
+        /// The session token does not fit into cookies.
+        TokenTooLarge = "token_too_large",
         /// Too many from one address.
         Limited = "limited",
         /// The client hung up meanwhile.
@@ -182,6 +184,12 @@ labels! {
         Ok = "ok",
         /// A token that is good for nothing any more.
         Refused = "refused",
+        /// Another replica had sent the token before.
+        Elsewhere = "elsewhere",
+        /// WorkOS requires another step, or the person is no member of the organization.
+        ActionRequired = "action_required",
+        /// The new session token does not fit into cookies.
+        TokenTooLarge = "token_too_large",
         /// Nobody knows: WorkOS did not answer, or refuses us.
         Failed = "failed",
         /// Too many that were refused from one address.
