@@ -1,11 +1,13 @@
 //! What a WorkOS event looks like, and which of them we mail (<https://workos.com/docs/events>).
 //!
-//! Read leniently: fields we do not use are not required, unknown ones are ignored, dates may come
-//! in either of the two forms WorkOS's own documents show. The code is never read from the event,
+//! Read leniently: what a mail needs is the event's id and the object's. Everything else is taken if
+//! it is there in a form that can be read: dates in either of the two forms WorkOS's own documents
+//! show, or as numbers. The code is never read from the event,
 //! even where a test double of WorkOS puts it there.
 
 use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{
     event::{EventKind, QueuedEvent},
@@ -61,17 +63,20 @@ struct Envelope {
     id: String,
     event: String,
     #[serde(default)]
-    created_at: Option<String>,
+    created_at: Value,
     #[serde(default)]
-    data: Option<serde_json::Value>,
+    data: Option<Value>,
 }
 
 #[derive(Deserialize)]
 struct MagicAuth {
     id: Option<String>,
-    user_id: Option<String>,
-    expires_at: Option<String>,
-    created_at: Option<String>,
+    #[serde(default)]
+    user_id: Value,
+    #[serde(default)]
+    expires_at: Value,
+    #[serde(default)]
+    created_at: Value,
 }
 
 /// Reads an event. Only for bodies that are known to come from WorkOS: a verified webhook, or an
@@ -89,15 +94,10 @@ pub fn parse_event(body: &[u8], received_at: Timestamp) -> Result<VerifiedEvent,
     let object_id = object.id.ok_or(Unreadable::Incomplete("data.id"))?;
     let object_id =
         MagicAuthId::parse(object_id).map_err(|why| Unreadable::Id { field: "data.id", why })?;
-    let user_id = object
-        .user_id
-        .map(UserId::parse)
-        .transpose()
-        .map_err(|why| Unreadable::Id { field: "data.user_id", why })?;
-    let time = |text: Option<String>| text.as_deref().and_then(parse_time);
+    let user_id = object.user_id.as_str().and_then(|text| UserId::parse(text).ok());
     let created_at =
-        time(object.created_at).or_else(|| time(envelope.created_at)).unwrap_or(received_at);
-    let expires_at = time(object.expires_at)
+        time(&object.created_at).or_else(|| time(&envelope.created_at)).unwrap_or(received_at);
+    let expires_at = time(&object.expires_at)
         .unwrap_or_else(|| created_at.saturating_add(USUAL_LIFE).unwrap_or(Timestamp::MAX));
     Ok(VerifiedEvent::Mailable(QueuedEvent {
         event_id,
@@ -123,8 +123,23 @@ fn shown(kind: &str) -> String {
         .collect()
 }
 
+/// Numbers from here on are milliseconds: as seconds this is the year 5138, as milliseconds 1973.
+const LEAST_MILLISECONDS: f64 = 1e11;
+
+/// A time as text, or as a number of seconds or milliseconds since the epoch.
+pub fn time(value: &Value) -> Option<Timestamp> {
+    let number = match value {
+        Value::String(text) => return parse_time(text),
+        Value::Number(number) => number.as_f64().filter(|number| *number > 0.0)?,
+        _ => return None,
+    };
+    let milliseconds = if number < LEAST_MILLISECONDS { number * 1000.0 } else { number };
+    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and a time has bounds")]
+    Timestamp::from_millisecond(milliseconds as i64).ok()
+}
+
 /// RFC 3339, or the `2023-04-28 20:05:31.093` of an older document, which is UTC.
-pub fn parse_time(text: &str) -> Option<Timestamp> {
+fn parse_time(text: &str) -> Option<Timestamp> {
     text.parse::<Timestamp>().ok().or_else(|| {
         let civil: DateTime = text.parse().ok()?;
         civil.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())

@@ -15,6 +15,7 @@ use hyper::{
 };
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 /// Longest `Retry-After` that is honoured: a code works for ten minutes.
 const LONGEST_HOLD: Duration = Duration::from_secs(60);
@@ -28,7 +29,7 @@ struct MagicAuth {
     id: String,
     email: String,
     code: String,
-    expires_at: String,
+    expires_at: Value,
 }
 
 /// WorkOS could not be asked.
@@ -90,7 +91,7 @@ pub fn login_code(body: &[u8], asked_for: &MagicAuthId) -> Result<LoginCode, Fau
         return Err(bad_answer("the answer has the code of another id"));
     }
     let expires_at =
-        payload::parse_time(&expires_at).ok_or_else(|| bad_answer("expires_at is not a time"))?;
+        payload::time(&expires_at).ok_or_else(|| bad_answer("expires_at is not a time"))?;
     let recipient = EmailAddress::parse(&email)
         .map_err(|why| Fault::permanent(Reason::UnsupportedAddress, why.to_string()))?;
     Ok(LoginCode { code, recipient, expires_at })

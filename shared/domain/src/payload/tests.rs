@@ -47,6 +47,32 @@ fn reads_dates_in_both_forms() {
 }
 
 #[test]
+fn what_is_not_needed_may_be_anything() {
+    for (number, milliseconds) in [
+        ("1682712331", 1_682_712_331_000),
+        ("1682712331.093", 1_682_712_331_093),
+        ("1682712331093", 1_682_712_331_093),
+    ] {
+        let body = format!(
+            r#"{{"id":"evt_1","event":"magic_auth.created","created_at":{number},"context":null,
+               "data":{{"id":"magic_auth_1","user_id":"","created_at":{number},"expires_at":{number}}}}}"#
+        );
+        let event = mailable(&body);
+        assert_eq!(event.created_at.as_millisecond(), milliseconds);
+        assert_eq!(event.expires_at.as_millisecond(), milliseconds);
+    }
+    for odd in ["null", "{}", "[1]", "true", "-1", "0", "1e300", r#""""#, r#""a/b""#] {
+        let body = format!(
+            r#"{{"id":"evt_1","event":"magic_auth.created","created_at":{odd},"context":{odd},
+               "data":{{"id":"magic_auth_1","user_id":{odd},"created_at":{odd},"expires_at":{odd}}}}}"#
+        );
+        let event = mailable(&body);
+        assert_eq!((event.user_id, event.created_at), (None, now()), "{odd}");
+        assert_eq!(event.expires_at.duration_since(now()), USUAL_LIFE, "{odd}");
+    }
+}
+
+#[test]
 fn takes_no_code_from_the_event() {
     let event = mailable(
         r#"{"id":"evt_1","event":"magic_auth.created","data":{"id":"magic_auth_1","code":"123456",
