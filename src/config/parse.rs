@@ -13,6 +13,21 @@ use worker::mail::message::Sender;
 
 use super::Problems;
 
+/// What a secret must not begin or end with: it was copied with the text around it.
+fn wrapping(text: &str) -> Option<&'static str> {
+    if text.starts_with('\u{feff}') {
+        return Some("begins with a byte order mark: save the file as UTF-8 without one");
+    }
+    let text = text.trim();
+    (text.starts_with(is_quote) && text.ends_with(is_quote)).then_some(QUOTED)
+}
+
+const QUOTED: &str = "has quotation marks that are not part of it";
+
+fn is_quote(c: char) -> bool {
+    matches!(c, '"' | '\'' | '`' | '\u{2018}'..='\u{201f}')
+}
+
 /// Collects problems. Each method returns `None` after noting one, so that all are found in one
 /// pass.
 #[derive(Default)]
@@ -133,7 +148,32 @@ impl Reader {
             self.problem(variable, "is empty");
             return None;
         }
+        if let Some(why) = wrapping(text) {
+            self.problem(variable, why);
+            return None;
+        }
         Some(SecretString::from(text.to_owned()))
+    }
+
+    /// Reads a secret that WorkOS has made: visible ASCII, or several of them between commas.
+    pub(super) fn workos_secret(
+        &mut self,
+        variable: &'static str,
+        value: Option<SecretString>,
+        file: Option<PathBuf>,
+    ) -> Option<SecretString> {
+        let secret = self.secret(variable, value, file)?;
+        let mut each = secret.expose_secret().split(',').map(str::trim_ascii);
+        let why = each.find_map(|text| {
+            let wrong = text.chars().find(|c| is_quote(*c) || !c.is_ascii_graphic())?;
+            Some(match wrong {
+                quote if is_quote(quote) => QUOTED,
+                white if white.is_whitespace() => "has white space inside",
+                _ => "has a character that is not ASCII",
+            })
+        });
+        let text = SecretString::from(secret.expose_secret().trim_ascii());
+        self.note(variable, why.map_or(Ok(text), Err))
     }
 
     pub(super) fn required<T>(&mut self, variable: &'static str, value: Option<T>) -> Option<T> {

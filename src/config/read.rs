@@ -109,7 +109,7 @@ fn ingress(
         trusted_proxies,
     } = args;
     let listen = reader.parsed("AUTHPOST_LISTEN", &listen, process::ADDRESS);
-    let secrets = reader.secret(SECRET, workos_webhook_secret, workos_webhook_secret_file);
+    let secrets = reader.workos_secret(SECRET, workos_webhook_secret, workos_webhook_secret_file);
     workos::refuse_sample(reader, SECRET, secrets.as_ref(), api_url);
     let keys =
         reader.required(SECRET, secrets).and_then(|secrets| reader.webhook_keys(SECRET, &secrets));

@@ -19,6 +19,14 @@ struct Line {
     serve: ServeArgs,
 }
 
+const BASE: [&str; 5] = [
+    "serve",
+    "--workos-webhook-secret=hush-webhook",
+    "--workos-api-key=hush-key",
+    "--smtp-url=smtps://user:hush-relay@relay.example",
+    "--mail-from=Acme <login@acme.example>",
+];
+
 /// Parses flags only; the machine's environment may hold variables of its own, so every one that
 /// matters is given.
 fn read(
@@ -32,14 +40,7 @@ fn read(
 }
 
 fn read_settings(extra: &[&str]) -> Result<Settings, String> {
-    let base = [
-        "serve",
-        "--workos-webhook-secret=hush-webhook",
-        "--workos-api-key=hush-key",
-        "--smtp-url=smtps://user:hush-relay@relay.example",
-        "--mail-from=Acme <login@acme.example>",
-    ];
-    let line = Line::parse_from(base.iter().chain(extra));
+    let line = Line::parse_from(BASE.iter().chain(extra));
     read_serve(line.serve).map_err(|problems| problems.to_string())
 }
 
@@ -159,6 +160,38 @@ fn what_files_hold_is_checked_with_everything_else() {
     assert!(error.contains("/nowhere is not a directory"), "{error}");
     let error = read(&[&format!("--extra-ca={path}/login_code.txt")]).expect_err("refused");
     assert!(error.contains("AUTHPOST_EXTRA_CA cannot be used: no certificate"), "{error}");
+}
+
+/// What an editor, a shell or a web page puts around a secret.
+#[test]
+fn a_secret_that_can_never_work_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("secret");
+    for (text, rule) in [
+        ("\u{feff}sk_hush", "begins with a byte order mark"),
+        ("\"sk_hush\"\n", "has quotation marks"),
+        ("\u{201c}sk_hush\u{201d}", "has quotation marks"),
+        ("'sk_hush", "has quotation marks"),
+        ("sk_hush sk_other", "has white space inside"),
+        ("sk_hush\u{a0}", "has white space inside"),
+        ("sk_hush\u{200b}", "is not ASCII"),
+        ("sk_h\u{fc}sh", "is not ASCII"),
+        ("sk_hush\nsk_other\n", "has white space inside"),
+        (" \r\n", "is empty"),
+    ] {
+        std::fs::write(&file, text).expect("written");
+        for variable in ["WORKOS_API_KEY", "WORKOS_WEBHOOK_SECRET"] {
+            let flag = format!("--{}", variable.to_lowercase().replace('_', "-"));
+            let others = BASE.iter().filter(|other| !other.starts_with(&flag)).copied();
+            let of_file = format!("{flag}-file={}", file.display());
+            let line = Line::parse_from(others.chain([of_file.as_str()]));
+            let error = read_serve(line.serve).expect_err(text).to_string();
+            let said = error.lines().find(|line| line.contains(variable)).expect("named");
+            assert!(said.contains(rule) && !said.contains("hush"), "{text:?}: {error}");
+        }
+    }
+    let rotated = BASE.map(|flag| flag.replace("hush-webhook", " whsec_1 , whsec_2\n"));
+    assert!(read_serve(Line::parse_from(rotated).serve).is_ok());
 }
 
 const SIGN_IN: [&str; 2] =
