@@ -41,8 +41,8 @@ pub const PROBE: &str = "authpost.doctor";
 enum Accepted {
     Stored,
     NotMailed,
-    /// A probe of `authpost doctor`.
-    Probe,
+    /// A probe of `authpost doctor`, and the proof that it was verified here.
+    Probe(String),
 }
 
 enum Refused {
@@ -82,8 +82,7 @@ async fn deliver(ingress: &Ingress, head: &Parts, body: Bytes, begun: Instant) -
         Err(rejection) => return conclude(ingress, Err(Refused::Signature(rejection)), begun),
     };
     let span = trace::webhook(traceparent(head));
-    let ending =
-        publish_event(ingress, authentic, traceparent(head)).instrument(span.clone()).await;
+    let ending = publish_event(ingress, authentic, head).instrument(span.clone()).await;
     let answer = conclude(ingress, ending, begun);
     trace::answered(&span, answer.status().as_u16());
     answer
@@ -93,8 +92,9 @@ fn conclude(ingress: &Ingress, ending: Result<Accepted, Refused>, begun: Instant
     ingress.metrics.webhook(label(&ending), begun.elapsed());
     match ending {
         Ok(Accepted::Stored) => json(StatusCode::OK, &json!({ "status": "accepted" })),
-        Ok(Accepted::NotMailed | Accepted::Probe) => {
-            json(StatusCode::OK, &json!({ "status": "ignored" }))
+        Ok(Accepted::NotMailed) => json(StatusCode::OK, &json!({ "status": "ignored" })),
+        Ok(Accepted::Probe(proof)) => {
+            json(StatusCode::OK, &json!({ "status": "ignored", "proof": proof }))
         }
         Err(refused) => refuse(ingress, &refused),
     }
@@ -105,6 +105,12 @@ fn verify(ingress: &Ingress, head: &Parts, body: Bytes) -> Result<AuthenticBody,
     SignedDelivery { signature, body, received_at: ingress.clock.now() }.verify(&ingress.keys)
 }
 
+/// Signs the signature of a probe with the same secret: only whoever has verified it can do that.
+fn proof(ingress: &Ingress, head: &Parts) -> String {
+    let signature = head.headers.get(SIGNATURE_HEADER).map_or(&b""[..], HeaderValue::as_bytes);
+    ingress.keys.sign(ingress.clock.now(), signature).unwrap_or_default()
+}
+
 fn traceparent(head: &Parts) -> Option<&str> {
     head.headers.get("traceparent").and_then(|value| value.to_str().ok())
 }
@@ -112,17 +118,19 @@ fn traceparent(head: &Parts) -> Option<&str> {
 async fn publish_event(
     ingress: &Ingress,
     authentic: AuthenticBody,
-    traceparent: Option<&str>,
+    head: &Parts,
 ) -> Result<Accepted, Refused> {
     let event = match authentic.read().map_err(Refused::Event)? {
         VerifiedEvent::Mailable(event) => event,
-        VerifiedEvent::NotMailed { kind } if kind == PROBE => return Ok(Accepted::Probe),
+        VerifiedEvent::NotMailed { kind } if kind == PROBE => {
+            return Ok(Accepted::Probe(proof(ingress, head)));
+        }
         VerifiedEvent::NotMailed { kind } => {
             tracing::debug!(kind, "ignored an event that needs no mail");
             return Ok(Accepted::NotMailed);
         }
     };
-    let mut event = event.with_traceparent(traceparent);
+    let mut event = event.with_traceparent(traceparent(head));
     store(ingress, &mut event).await.map_err(Refused::Queue)?;
     failpoint::reach(Point::AfterStore);
     tracing::info!(
@@ -153,7 +161,7 @@ fn label(ending: &Result<Accepted, Refused>) -> Webhook {
     match ending {
         Ok(Accepted::Stored) => Webhook::Accepted,
         Ok(Accepted::NotMailed) => Webhook::Ignored,
-        Ok(Accepted::Probe) => Webhook::Probe,
+        Ok(Accepted::Probe(_)) => Webhook::Probe,
         Err(Refused::Body(BodyError::TooLarge)) => Webhook::TooLarge,
         Err(Refused::Body(BodyError::TooSlow | BodyError::BrokenOff)) => Webhook::Incomplete,
         Err(Refused::Signature(Rejection::Missing)) => Webhook::MissingSignature,

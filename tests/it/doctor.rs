@@ -1,5 +1,7 @@
 //! `authpost doctor`, beside a running service and where something is wrong.
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use sandbox::proxy::{FaultProxy, Network};
 
 use crate::{
@@ -10,6 +12,7 @@ use crate::{
         program::{Program, Said, beside, lasting_listener},
         queues::delete_queues,
         services::Services,
+        settings::{CLIENT_ID, ORIGIN},
     },
 };
 
@@ -153,6 +156,10 @@ async fn what_is_wrong_is_named_with_what_to_do() {
     let nowhere = url.replace("/v1/workos_webhook/", "/webhook");
     let (well, said) = examine(&env, &["--webhook-url", &nowhere]).await;
     assert!(!well && said.contains("there is no webhook at that URL"), "{said}");
+    // Anybody can answer 200.
+    let other = answers(r#"{"status":"ignored"}"#).await;
+    let (well, said) = examine(&env, &["--webhook-url", &other]).await;
+    assert!(!well && said.contains("not verified there"), "{said}");
     let way = FaultProxy::start(lasting_listener().await, program.public.expect("an ingress"))
         .expect("starts");
     way.set(Network::Refused);
@@ -161,4 +168,56 @@ async fn what_is_wrong_is_named_with_what_to_do() {
     assert!(!well && said.contains("nothing answers at that URL"), "{said}");
     assert_eq!(world.inbox.count(), 0, "no mail was sent");
     program.stop().await;
+}
+
+/// The URL of a server that gives everybody the same answer.
+async fn answers(body: &'static str) -> String {
+    let listener = lasting_listener().await;
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            stream.read_buf(&mut Vec::with_capacity(4096)).await.expect("a request");
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
+            let answer = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes()).await.expect("written");
+        }
+    });
+    format!("http://{address}/v1/workos_webhook/")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_in_has_a_section() {
+    let world = World::new().await;
+    world.workos.for_client(CLIENT_ID);
+    let page = answers("{}").await;
+    let origin = page.trim_end_matches("/v1/workos_webhook/").to_owned();
+    let env: Env = world
+        .env()
+        .into_iter()
+        .chain([
+            ("WORKOS_CLIENT_ID", CLIENT_ID.to_owned()),
+            ("AUTHPOST_SIGNIN_ORIGINS", format!("{ORIGIN},https://*.preview.example.com,{origin}")),
+            ("AUTHPOST_SIGNIN_REDIRECT_URL", format!("{origin}/callback")),
+        ])
+        .collect();
+    let (well, said) = examine(&env, &[]).await;
+    for fact in [
+        "WorkOS has keys for the client ID: 1",
+        "the client ID and the API key fit",
+        &format!("issuers {}/user_management/{CLIENT_ID}", world.workos.url()),
+        &format!("pages of {ORIGIN}, https://*.preview.example.com, {origin}"),
+        &format!("{origin}/callback answers"),
+        "no proxy is trusted: if there is one in front",
+    ] {
+        assert!(well && said.contains(fact), "no \"{fact}\" in {said}");
+    }
+    let (_, said) = examine(&with(&env, "AUTHPOST_TRUSTED_PROXIES", "10.0.0.0/8"), &[]).await;
+    assert!(said.contains("trusts the proxies of 10.0.0.0/8"), "{said}");
+    let (well, said) = examine(&with(&env, "WORKOS_CLIENT_ID", "client_other"), &[]).await;
+    for fact in ["WorkOS does not know the client ID", "the client ID and the API key do not fit"] {
+        assert!(!well && said.contains(fact), "no \"{fact}\" in {said}");
+    }
+    let gone = format!("{ORIGIN}/callback");
+    let (well, said) = examine(&with(&env, "AUTHPOST_SIGNIN_REDIRECT_URL", &gone), &[]).await;
+    assert!(well && said.contains("browsers must reach it"), "{said}");
 }

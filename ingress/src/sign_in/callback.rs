@@ -181,7 +181,7 @@ async fn session_of(
     let SignInConfig { cookies, state_key, .. } = &service.config;
     let mark = cookies.done(headers, attempt.flow())?;
     let token = cookies.access_cookie(headers)?;
-    let claims = service.deps.sessions.verify(&token).await.ok()?;
+    let claims = service.verify(&token).await.ok()?;
     state_key.is_mark(&mark, attempt, &claims.sid).then_some(claims)
 }
 
@@ -216,8 +216,6 @@ async fn redeem(
         })?;
     let token = tokens.access_token.expose_secret();
     let claims = service
-        .deps
-        .sessions
         .verify(token)
         .await
         .map_err(|untrusted| NotSignedIn::Fault(untrusted.into_fault()))?;

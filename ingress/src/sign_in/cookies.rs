@@ -55,7 +55,7 @@ pub struct Cookies {
 }
 
 impl Default for Cookies {
-    /// Cookies of one host.
+    /// Cookies that one host alone gets.
     fn default() -> Self {
         Self {
             domain: None,

@@ -61,13 +61,12 @@ fn is_label(label: &[u8]) -> bool {
 pub struct NotAnOrigin;
 
 impl Origins {
-    /// A URL of each origin; of a wildcard, of one that it stands for.
-    pub fn urls(&self) -> impl Iterator<Item = Url> {
-        let text = |listed: &Listed| match listed {
+    /// The origins, as they are listed.
+    pub fn listed(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|listed| match listed {
             Listed::Exact(origin) => origin.clone(),
-            Listed::AnyLabel(end) => format!("https://any{end}"),
-        };
-        self.0.iter().filter_map(move |listed| text(listed).parse().ok())
+            Listed::AnyLabel(end) => format!("https://*{end}"),
+        })
     }
 
     /// Parses origins, each a scheme, a host and an optional port, and nothing more.

@@ -167,7 +167,7 @@ async fn check(
     organization: Option<&str>,
 ) -> Result<TokenClaims, Fault> {
     let token = tokens.access_token.expose_secret();
-    let claims = service.deps.sessions.verify(token).await.map_err(UntrustedToken::into_fault)?;
+    let claims = service.verify(token).await.map_err(UntrustedToken::into_fault)?;
     let bad_answer = |detail| Err(Fault::doubtful(Reason::WorkosBadAnswer, detail));
     if claims.sub != tokens.user.id {
         return bad_answer("the session token is of another user than the answer");

@@ -12,7 +12,7 @@ use domain::{
     clock::Clock,
     fault::{Fault, Severity},
     nonces::NonceStore,
-    sessions::SessionVerifier,
+    sessions::{SessionVerifier, TokenClaims, UntrustedToken},
     sign_in::{
         provider::{SignInProvider, Visitor},
         state::StateKey,
@@ -112,6 +112,7 @@ pub struct SignInService {
     bodies: Bodies,
     fault_log: LogThrottle,
     pub(super) too_large_log: LogThrottle,
+    issuer_log: LogThrottle,
 }
 
 impl SignInService {
@@ -129,6 +130,7 @@ impl SignInService {
             bodies: Bodies::new(MAX_BODY, 1),
             fault_log: LogThrottle::default(),
             too_large_log: LogThrottle::default(),
+            issuer_log: LogThrottle::default(),
         }
     }
 
@@ -175,6 +177,23 @@ impl SignInService {
             return Ok(absent);
         }
         self.read_json(head, body).await
+    }
+
+    /// The claims of a session token. An issuer that is not accepted is logged and counted: only
+    /// WorkOS can have signed that token, so that the configuration is likely to be wrong.
+    pub(super) async fn verify(&self, token: &str) -> Result<TokenClaims, UntrustedToken> {
+        let verified = self.deps.sessions.verify(token).await;
+        if let Err(UntrustedToken::Issuer(issuer)) = &verified {
+            self.deps.metrics.sign_in.issuer_refused(issuer);
+            if let Some(suppressed) = self.issuer_log.allow() {
+                tracing::warn!(
+                    issuer,
+                    suppressed,
+                    "refused a session token for its issuer: if it is yours, add it to AUTHPOST_SIGNIN_ISSUERS"
+                );
+            }
+        }
+        verified
     }
 
     /// The answer when a failure is not the person's fault: 502 if we are misconfigured, 503 if it

@@ -26,7 +26,7 @@ pub(super) async fn show(service: &SignInService, headers: &HeaderMap) -> Answer
     // A bearer may be the application's own: then the cookie counts.
     let tokens = [bearer(headers), service.config.cookies.access_cookie(headers)];
     for token in tokens.into_iter().flatten() {
-        match service.deps.sessions.verify(&token).await {
+        match service.verify(&token).await {
             Ok(claims) => return describe(&claims),
             Err(UntrustedToken::Unknown(fault)) => return service.fault_answer(&fault),
             Err(untrusted) => tracing::debug!(%untrusted, "rejected a session token"),

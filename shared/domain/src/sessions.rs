@@ -45,9 +45,9 @@ pub enum UntrustedToken {
     /// Signed by a key, or with an algorithm, that is not WorkOS's.
     #[error("the signature is not WorkOS's")]
     Forged,
-    /// The token was issued for another environment.
-    #[error("the issuer is not among AUTHPOST_SIGNIN_ISSUERS")]
-    Issuer,
+    /// The token is WorkOS's, of an issuer that is not accepted here.
+    #[error("the issuer {0} is not among AUTHPOST_SIGNIN_ISSUERS")]
+    Issuer(String),
     /// The token was issued for another client.
     #[error("the token is for another client than WORKOS_CLIENT_ID")]
     Audience,

@@ -12,6 +12,9 @@ use serde_json::{Map, Value};
 /// How far WorkOS's clock may be from ours.
 const LEEWAY: SignedDuration = SignedDuration::from_secs(30);
 
+/// Longest issuer that is told, in characters.
+const MAX_ISSUER: usize = 200;
+
 /// Which clients' and issuers' tokens are accepted.
 #[derive(Debug, Clone)]
 pub struct Rules {
@@ -36,7 +39,7 @@ impl Rules {
             return Err(UntrustedToken::Malformed);
         };
         if !self.issuers.iter().any(|known| bare(known) == bare(iss)) {
-            return Err(UntrustedToken::Issuer);
+            return Err(UntrustedToken::Issuer(iss.chars().take(MAX_ISSUER).collect()));
         }
         if ["aud", "client_id", "azp"].iter().any(|name| !self.names_us(claims.get(*name))) {
             return Err(UntrustedToken::Audience);

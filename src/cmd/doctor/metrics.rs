@@ -23,7 +23,8 @@ pub(super) async fn examine(
     };
     if let Ok(metrics) = scraped.await {
         let webhooks = webhooks.then(|| judge_webhooks(&metrics));
-        let found = [webhooks, judge_proxies(&metrics), judge_unknown(&metrics)];
+        let found =
+            [webhooks, judge_proxies(&metrics), judge_unknown(&metrics), judge_issuers(&metrics)];
         found.into_iter().flatten().collect()
     } else {
         let advice = "its counts are served at its AUTHPOST_ADMIN_LISTEN";
@@ -57,6 +58,19 @@ fn judge_unknown(metrics: &str) -> Option<Finding> {
                   both in the WorkOS dashboard";
     let fact = format!("WorkOS does not know the codes of {unknown} of {all} events (not_found)");
     (unknown > 0.0 && unknown * 2.0 >= all).then(|| Finding::wrong("deliveries", fact, advice))
+}
+
+/// Issuers of WorkOS's own tokens that are not accepted.
+fn judge_issuers(metrics: &str) -> Option<Finding> {
+    const REFUSED: &str = "authpost_signin_issuers_refused_total{issuer=\"";
+    let issuer = |line: &str| {
+        let (issuer, count) = line.strip_prefix(REFUSED)?.split_once("\"} ")?;
+        (count != "0").then(|| issuer.to_owned())
+    };
+    let refused: Vec<String> = metrics.lines().filter_map(issuer).collect();
+    let advice = "if they are yours, add them to AUTHPOST_SIGNIN_ISSUERS";
+    let fact = || format!("session tokens were refused of the issuers {}", refused.join(", "));
+    (!refused.is_empty()).then(|| Finding::wrong("sign-in", fact(), advice))
 }
 
 fn judge_webhooks(metrics: &str) -> Finding {
@@ -97,6 +111,17 @@ mod tests {
         assert_eq!(judge_unknown(&metrics(1, 9)), None);
         let finding = judge_unknown(&metrics(5, 1)).expect("a finding");
         assert!(finding.is_wrong() && finding.line().contains("another environment"));
+    }
+
+    #[test]
+    fn an_issuer_that_is_not_accepted_is_named() {
+        assert_eq!(judge_issuers("# HELP authpost_signin_issuers_refused_total x\n"), None);
+        let series = |issuer: &str, count: u32| {
+            format!("authpost_signin_issuers_refused_total{{issuer=\"{issuer}\"}} {count}\n")
+        };
+        assert_eq!(judge_issuers(&series("other", 0)), None);
+        let said = judge_issuers(&series("https://auth.example.com", 2)).expect("a finding").line();
+        assert!(said.contains("WRONG") && said.contains("https://auth.example.com"), "{said}");
     }
 
     #[test]

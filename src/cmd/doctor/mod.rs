@@ -8,6 +8,7 @@ mod metrics;
 mod relay;
 mod request;
 mod role;
+mod sign_in;
 mod traces;
 mod webhook;
 mod workos;
@@ -96,6 +97,9 @@ async fn examine(
             Finding::note(subject, "not checked", "run this with the settings of a worker, too")
         };
         report(vec![elsewhere("API key"), elsewhere("relay")]);
+    }
+    if let Some(settings) = settings.roles.ingress().and_then(|ingress| ingress.sign_in.as_ref()) {
+        report(sign_in::examine(settings, trust).await);
     }
     if let Some(collector) = &settings.process.traces {
         report(vec![traces::examine(collector, trust).await?]);

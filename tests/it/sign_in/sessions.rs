@@ -5,7 +5,10 @@ use sandbox::workos::{Call, Override};
 use serde_json::json;
 
 use super::{app, redirect_url, visitor::Visitor};
-use crate::harness::{app::App, settings::ORIGIN};
+use crate::harness::{
+    app::App,
+    settings::{CLIENT_ID, ORIGIN},
+};
 
 const ALICE: &str = "alice@example.com";
 const SESSION: &str = "/v2/user/session/";
@@ -189,5 +192,8 @@ async fn a_token_of_another_environment_is_our_mistake_to_mend() {
     let answered = app.visitor().sign_in(&app, ALICE).await;
     assert_eq!((answered.status, answered.kind()), (502, "signin_misconfigured"));
     assert_eq!(app.sign_ins("misconfigured"), 1);
+    let issuer = format!("{}/user_management/{CLIENT_ID}", app.workos.url());
+    let series = format!("authpost_signin_issuers_refused_total{{issuer=\"{issuer}\"}}");
+    assert_eq!(app.exposition().count(&series), 1, "it is named for authpost doctor");
     app.finish().await;
 }

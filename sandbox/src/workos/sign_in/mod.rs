@@ -184,8 +184,16 @@ pub(super) async fn answer(shared: &Shared, asked: &Asked) -> Option<Answer> {
         Call::Authenticate => authenticate::answer(shared, &asked.body),
         Call::Memberships if !asked.authorized => refuse(StatusCode::UNAUTHORIZED, "Unauthorized"),
         Call::Memberships => memberships(shared, &asked.query),
+        Call::KeySet if !is_known_client(shared, path) => {
+            refuse(StatusCode::NOT_FOUND, "Not Found")
+        }
         Call::KeySet => http::json(StatusCode::OK, &shared.authkit.keys.lock().set()),
     })
+}
+
+fn is_known_client(shared: &Shared, path: &str) -> bool {
+    let known = shared.client_id.lock();
+    known.as_ref().is_none_or(|client| path.rsplit('/').next() == Some(client.as_str()))
 }
 
 fn memberships(shared: &Shared, query: &str) -> Answer {

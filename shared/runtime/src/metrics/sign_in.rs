@@ -1,7 +1,8 @@
 //! The metrics of the sign-in endpoints.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
+use parking_lot::Mutex;
 use prometheus::{HistogramVec, IntCounterVec};
 
 use super::{
@@ -9,12 +10,18 @@ use super::{
     labels::{Refresh, SignInResult, StateRefusal, Success},
 };
 
+/// Most issuers that are told apart.
+const MOST_ISSUERS: usize = 8;
+
 /// The metrics of the sign-in endpoints.
 pub struct SignIns {
     ended: IntCounterVec,
     exchange_seconds: HistogramVec,
     states_refused: IntCounterVec,
     refreshes: IntCounterVec,
+    issuers_refused: IntCounterVec,
+    /// Issuers that have a series of their own.
+    issuers: Mutex<BTreeSet<String>>,
 }
 
 impl SignIns {
@@ -41,10 +48,17 @@ impl SignIns {
                 "Session refreshes by result.",
                 &["result"],
             )?,
+            issuers_refused: new.counters(
+                "authpost_signin_issuers_refused_total",
+                "Session tokens with WorkOS's signature that were refused for their issuer.",
+                &["issuer"],
+            )?,
+            issuers: Mutex::default(),
         })
     }
 
     pub(super) fn create_every_series(&self) {
+        self.issuers_refused.with_label_values(&["other"]).reset();
         SignInResult::ALL
             .iter()
             .for_each(|result| self.ended.with_label_values(&[result.label()]).reset());
@@ -72,6 +86,17 @@ impl SignIns {
     /// One state that was not believed.
     pub fn state_refused(&self, why: StateRefusal) {
         self.states_refused.with_label_values(&[why.label()]).inc();
+    }
+
+    /// One session token of WorkOS's whose issuer is not accepted.
+    pub fn issuer_refused(&self, issuer: &str) {
+        let mut known = self.issuers.lock();
+        let fits = issuer.bytes().all(|byte| byte.is_ascii_graphic());
+        let own = fits && (known.contains(issuer) || known.len() < MOST_ISSUERS);
+        if own {
+            known.insert(issuer.to_owned());
+        }
+        self.issuers_refused.with_label_values(&[if own { issuer } else { "other" }]).inc();
     }
 
     /// One refresh of a session.
