@@ -18,7 +18,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
     Request, Response, StatusCode,
-    body::Incoming,
+    body::{Body as _, Incoming},
     header::{self, HeaderValue},
     server::conn::http1,
     service::service_fn,
@@ -233,6 +233,7 @@ where
         // A proxy in front that reads such a body differently from us would take a part of it for
         // the next request (request smuggling; RFC 9112, 11.2). WorkOS sends a length; without one
         // the connection is closed after the answer, and with it what might have been smuggled.
+        connection.set_unread_body(!request.body().is_end_stream());
         let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
         request.extensions_mut().insert(Arc::clone(&connection));
         let (answer, connection) = (handler(request), Arc::clone(&connection));

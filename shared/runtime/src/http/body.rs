@@ -95,9 +95,16 @@ impl Bodies {
             return Ok(Bytes::new());
         }
         let _reading = connection.map(Connection::reading_body);
-        tokio::time::timeout(patience, self.collect(body, declared))
+        let read = tokio::time::timeout(patience, self.collect(body, declared))
             .await
-            .unwrap_or(Err(BodyError::TooSlow))
+            .unwrap_or(Err(BodyError::TooSlow));
+        // Whoever sends too much is told so; whoever is too slow has had their time.
+        if let (Some(connection), Ok(_) | Err(BodyError::TooSlow | BodyError::BrokenOff)) =
+            (connection, &read)
+        {
+            connection.set_unread_body(false);
+        }
+        read
     }
 
     async fn collect(&self, mut body: Incoming, declared: usize) -> Result<Bytes, BodyError> {

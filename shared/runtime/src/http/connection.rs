@@ -4,7 +4,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -63,6 +63,8 @@ pub struct Connection {
     /// when nothing waits to be written.
     stalled: AtomicU64,
     requests: AtomicU32,
+    /// Whether the last request had a body that was not read to its end.
+    unread_body: AtomicBool,
     closed: AtomicU8,
     close: Notify,
     house: Arc<Occupancy>,
@@ -78,6 +80,7 @@ impl Connection {
             stage: AtomicU64::new(encode(Stage::Head, now)),
             stalled: AtomicU64::new(0),
             requests: AtomicU32::new(0),
+            unread_body: AtomicBool::new(false),
             closed: AtomicU8::new(OPEN),
             close: Notify::new(),
             house,
@@ -107,6 +110,16 @@ impl Connection {
     /// The stage, and when it began.
     pub(super) fn stage(&self) -> (Stage, u64) {
         decode(self.stage.load(Ordering::Relaxed))
+    }
+
+    /// Notes whether a body has begun that may never be read.
+    pub(super) fn set_unread_body(&self, unread: bool) {
+        self.unread_body.store(unread, Ordering::Relaxed);
+    }
+
+    /// Whether the client may still be sending a body that is not wanted.
+    pub(super) fn has_unread_body(&self) -> bool {
+        self.unread_body.load(Ordering::Relaxed)
     }
 
     /// Bytes were received: an idle connection has begun a request.
