@@ -47,7 +47,7 @@ COPY --from=build /src/target/dist/authpost /usr/local/bin/authpost
 COPY --from=build /libraries /usr/local/lib
 # For the embedded engine; everything else may be read-only.
 COPY --from=build --chown=65532:65532 /data /data
-ENV AUTHPOST_LISTEN=0.0.0.0:8080 \
+ENV PORT=8080 \
     AUTHPOST_ADMIN_LISTEN=0.0.0.0:9090 \
     AUTHPOST_DATA_DIR=/data \
     AUTHPOST_LOG=json

@@ -1,6 +1,11 @@
 //! A running process: listeners bound, roles started, health and metrics served, one stop for all.
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    process::ExitCode,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use domain::{clock::Clock, queue::Inspect};
@@ -52,6 +57,8 @@ struct Starting<'a> {
     deps: Deps,
     tasks: Tasks,
     health: Health,
+    /// The finished `health`, for the public listener.
+    finished: Arc<OnceLock<Arc<Health>>>,
 }
 
 /// Starts the roles of one process.
@@ -70,7 +77,8 @@ pub async fn start(
     let admin = admin_listener.local_addr()?;
     let metrics = Arc::clone(&deps.metrics);
     let tasks = Tasks::new(deps.stop.clone());
-    let mut starting = Starting { settings, engine, deps, tasks, health: Health::default() };
+    let (health, finished) = (Health::default(), Arc::default());
+    let mut starting = Starting { settings, engine, deps, tasks, health, finished };
     let public = settings.roles.ingress().map(|ingress| starting.ingress(ingress)).transpose()?;
     if let Some(worker) = settings.roles.worker() {
         starting.worker(worker)?;
@@ -105,7 +113,8 @@ impl Starting<'_> {
             Arc::clone(&self.deps.clock),
             Arc::clone(&self.deps.metrics),
             settings.proxies.clone(),
-        );
+        )
+        .with_health(Arc::clone(&self.finished));
         let ingress = self.with_sign_in(ingress, settings, address);
         let heartbeat = self.health.heartbeat("ingress");
         self.tasks.spawn(
@@ -173,6 +182,7 @@ impl Starting<'_> {
     /// counts be scraped.
     fn admin(mut self, listener: TcpListener) -> Tasks {
         let health = Arc::new(self.health);
+        self.finished.get_or_init(|| Arc::clone(&health));
         let roles_ended = self.tasks.all_ended();
         let closed = CancellationToken::new();
         let serving = health::serve(

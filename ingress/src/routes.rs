@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use hyper::{
-    Request, StatusCode,
+    Method, Request, StatusCode,
     body::Incoming,
     header::{ALLOW, HeaderValue},
 };
-use runtime::http::{Answer, Connection, answer, problem};
+use runtime::http::{Answer, Connection, answer, json, problem};
+use serde_json::json;
 
 use crate::{
     page::{self, Page},
@@ -27,6 +28,8 @@ pub enum Endpoint {
     Webhook,
     SignIn(sign_in::Endpoint),
     OpenApi,
+    /// Whether webhooks are accepted, for hosts that probe the port they route to.
+    Health,
     /// A file of the login page, if it is enabled.
     Page(Page),
 }
@@ -37,8 +40,14 @@ impl Endpoint {
         match self {
             Self::Webhook => "POST",
             Self::SignIn(endpoint) => endpoint.method(),
-            Self::OpenApi | Self::Page(_) => "GET",
+            Self::OpenApi | Self::Health | Self::Page(_) => "GET",
         }
+    }
+
+    /// Whether a request with this method is answered.
+    fn accepts(self, method: &Method) -> bool {
+        let reads = matches!(self, Self::OpenApi | Self::Health | Self::Page(_));
+        method.as_str() == self.method() || (reads && *method == Method::HEAD)
     }
 }
 
@@ -53,6 +62,7 @@ pub const TABLE: &[(&str, Endpoint)] = &[
     ("/v2/user/logout", Endpoint::SignIn(sign_in::Endpoint::Logout)),
     ("/v2/user/session", Endpoint::SignIn(sign_in::Endpoint::Session)),
     ("/openapi.json", Endpoint::OpenApi),
+    ("/healthz", Endpoint::Health),
     ("/login", Endpoint::Page(Page::Login)),
     ("/login/callback", Endpoint::Page(Page::Callback)),
     ("/login/page.css", Endpoint::Page(Page::Style)),
@@ -69,7 +79,7 @@ pub(crate) async fn route(ingress: Arc<Ingress>, request: Request<Incoming>) -> 
         return nothing_here();
     };
     let preflight = matches!(endpoint, Endpoint::SignIn(_)) && is_preflight(&request);
-    if request.method().as_str() != endpoint.method() && !preflight {
+    if !endpoint.accepts(request.method()) && !preflight {
         return only(endpoint.method());
     }
     match endpoint {
@@ -78,8 +88,20 @@ pub(crate) async fn route(ingress: Arc<Ingress>, request: Request<Incoming>) -> 
             sign_in::answer_sign_in(ingress.sign_in.clone(), *endpoint, request).await
         }
         Endpoint::OpenApi => answer(StatusCode::OK, "application/json", OPENAPI),
+        Endpoint::Health => health(&ingress),
         Endpoint::Page(page) if ingress.login_page => page::page_answer(*page),
         Endpoint::Page(_) => nothing_here(),
+    }
+}
+
+/// Tells nothing more than the status: anybody can ask. Calls nothing.
+fn health(ingress: &Ingress) -> Answer {
+    let well =
+        ingress.publish.ready().is_ok() && ingress.health.get().is_none_or(|it| it.is_well());
+    if well {
+        json(StatusCode::OK, &json!({ "status": "ok" }))
+    } else {
+        problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Webhooks are not accepted now.")
     }
 }
 

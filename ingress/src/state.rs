@@ -1,9 +1,9 @@
 //! What the handlers of requests share.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use domain::{clock::Clock, queue::Publish, webhook::WebhookKeys};
-use runtime::{http::Bodies, log_throttle::LogThrottle, metrics::Metrics};
+use runtime::{health::Health, http::Bodies, log_throttle::LogThrottle, metrics::Metrics};
 
 use crate::{proxies::Proxies, sign_in::SignInService};
 
@@ -22,6 +22,8 @@ pub struct Ingress {
     pub(crate) bodies: Bodies,
     pub(crate) sign_in: Option<Arc<SignInService>>,
     pub(crate) login_page: bool,
+    /// The health of the process, once everything has been started.
+    pub(crate) health: Arc<OnceLock<Arc<Health>>>,
     pub(crate) proxies: Proxies,
     pub(crate) rejected_log: LogThrottle,
     pub(crate) unavailable_log: LogThrottle,
@@ -45,11 +47,18 @@ impl Ingress {
             bodies: Bodies::new(MAX_BODY, LARGE_BODIES),
             sign_in: None,
             login_page: false,
+            health: Arc::default(),
             proxies,
             rejected_log: LogThrottle::default(),
             unavailable_log: LogThrottle::default(),
             forwarded_log: LogThrottle::default(),
         }
+    }
+
+    /// Answers `/healthz` by the health of the process, too.
+    #[must_use]
+    pub fn with_health(self, health: Arc<OnceLock<Arc<Health>>>) -> Self {
+        Self { health, ..self }
     }
 
     /// Adds signing in, and the login page if `page`.

@@ -1,6 +1,9 @@
 //! From options to settings, for each command. Notes every problem on the way.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use ::workos::ApiConfig;
 use ingress::proxies::Proxies;
@@ -102,13 +105,14 @@ fn ingress(
     const SECRET: &str = "WORKOS_WEBHOOK_SECRET";
     let args::IngressOptions {
         listen,
+        port,
         workos_webhook_secret,
         workos_webhook_secret_file,
         max_connections,
         keep_alive,
         trusted_proxies,
     } = args;
-    let listen = reader.parsed("AUTHPOST_LISTEN", &listen, process::ADDRESS);
+    let listen = address(reader, listen, port);
     let secrets = reader.workos_secret(SECRET, workos_webhook_secret, workos_webhook_secret_file);
     workos::refuse_sample(reader, SECRET, secrets.as_ref(), api_url);
     let keys =
@@ -130,6 +134,24 @@ fn ingress(
         proxies,
         sign_in,
     })
+}
+
+/// The address of the public listener.
+fn address(
+    reader: &mut Reader,
+    listen: Option<String>,
+    port: Option<String>,
+) -> Option<SocketAddr> {
+    match (listen, port) {
+        (None, Some(port)) => {
+            let port = reader.within("PORT", &port, 1, u64::from(u16::MAX))?;
+            Some((Ipv4Addr::UNSPECIFIED, u16::try_from(port).ok()?).into())
+        }
+        (listen, _) => {
+            let listen = listen.as_deref().unwrap_or("127.0.0.1:8080");
+            reader.parsed("AUTHPOST_LISTEN", listen, process::ADDRESS)
+        }
+    }
 }
 
 fn proxies(reader: &mut Reader, text: &str) -> Option<Proxies> {

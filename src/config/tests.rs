@@ -162,6 +162,18 @@ fn what_files_hold_is_checked_with_everything_else() {
     assert!(error.contains("AUTHPOST_EXTRA_CA cannot be used: no certificate"), "{error}");
 }
 
+#[test]
+fn a_port_alone_is_listened_to_on_every_address() {
+    let listen = |extra: &[&str]| read(extra).map(|(ingress, ..)| ingress.listen.to_string());
+    assert_eq!(listen(&[]).as_deref(), Ok("127.0.0.1:8080"));
+    assert_eq!(listen(&["--port=5000"]).as_deref(), Ok("0.0.0.0:5000"));
+    assert_eq!(listen(&["--port=5000", "--listen=[::1]:80"]).as_deref(), Ok("[::1]:80"));
+    for port in ["0", "65536", "http", "-1"] {
+        let error = listen(&[&format!("--port={port}")]).expect_err(port);
+        assert!(error.contains("PORT must be a whole number"), "{error}");
+    }
+}
+
 /// What an editor, a shell or a web page puts around a secret.
 #[test]
 fn a_secret_that_can_never_work_is_refused() {

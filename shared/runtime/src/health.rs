@@ -98,6 +98,11 @@ impl Health {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the process is not stopping, and no loop is stuck.
+    pub fn is_well(&self) -> bool {
+        !self.stopping.load(Ordering::Relaxed) && self.stuck().is_empty()
+    }
+
     /// The roles whose loops are stuck.
     pub fn stuck(&self) -> Vec<&'static str> {
         self.pulses

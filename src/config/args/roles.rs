@@ -8,9 +8,13 @@ use secrecy::SecretString;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Ingress")]
 pub struct IngressOptions {
-    /// Address of the public listener
-    #[arg(long, env = "AUTHPOST_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
-    pub listen: String,
+    /// Address of the public listener (default: 127.0.0.1:8080, or 0.0.0.0 and PORT)
+    #[arg(long, env = "AUTHPOST_LISTEN", value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// Port of the public listener on every IPv4 address, as hosting services set it; only if
+    /// AUTHPOST_LISTEN is not set
+    #[arg(long, env = "PORT", value_name = "PORT")]
+    pub port: Option<String>,
     /// Secret of the WorkOS webhook endpoint; separate several with commas while you rotate it; as
     /// a flag, visible to other users of this machine
     #[arg(long, env = "WORKOS_WEBHOOK_SECRET", hide_env_values = true, value_name = "SECRET")]
