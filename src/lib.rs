@@ -12,6 +12,7 @@ mod descriptors;
 pub mod engines;
 pub mod finding;
 pub mod memory;
+pub mod reload;
 pub mod service;
 pub mod wiring;
 

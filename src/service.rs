@@ -25,6 +25,7 @@ use crate::{
     deps::Deps,
     descriptors,
     engines::{self, Access, OpenEngine, WorkerPorts},
+    reload::{self, Mails, Reload, Reread, Signals},
     wiring,
 };
 
@@ -39,10 +40,20 @@ pub struct Service {
     pub admin: SocketAddr,
     pub metrics: Arc<Metrics>,
     tasks: Tasks,
+    reload: Reload,
+    stop: CancellationToken,
     grace: Duration,
 }
 
 impl Service {
+    /// Reads secrets and templates again at each SIGHUP.
+    #[must_use]
+    pub fn reloading(mut self, signals: Signals, reread: Reread) -> Self {
+        let reload = std::mem::take(&mut self.reload);
+        self.tasks.spawn("reload", reload::run(signals, reread, reload, self.stop.clone()));
+        self
+    }
+
     /// Waits for a signal, the stop, or a task that ends by itself; then ends within the grace
     /// period.
     pub async fn run(self) -> ExitCode {
@@ -57,6 +68,8 @@ struct Starting<'a> {
     deps: Deps,
     tasks: Tasks,
     health: Health,
+    /// What can be reloaded.
+    reload: Reload,
     /// The finished `health`, for the public listener.
     finished: Arc<OnceLock<Arc<Health>>>,
 }
@@ -71,20 +84,22 @@ pub async fn start(
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) -> anyhow::Result<Service> {
-    let deps = Deps::new(clock, settings.process.trust.clone(), stop)?;
+    let deps = Deps::new(clock, settings.process.trust.clone(), stop.clone())?;
     let engine = engines::open(&settings.engine, Access::Service, &deps)?;
     let admin_listener = bind(settings.process.admin_listen, "AUTHPOST_ADMIN_LISTEN")?;
     let admin = admin_listener.local_addr()?;
     let metrics = Arc::clone(&deps.metrics);
     let tasks = Tasks::new(deps.stop.clone());
     let (health, finished) = (Health::default(), Arc::default());
-    let mut starting = Starting { settings, engine, deps, tasks, health, finished };
+    let reload = Reload::default();
+    let mut starting = Starting { settings, engine, deps, tasks, health, reload, finished };
     let public = settings.roles.ingress().map(|ingress| starting.ingress(ingress)).transpose()?;
     if let Some(worker) = settings.roles.worker() {
         starting.worker(worker)?;
     }
-    let tasks = starting.admin(admin_listener);
-    Ok(Service { public, admin, metrics, tasks, grace: settings.process.grace })
+    let (tasks, reload) = starting.admin(admin_listener);
+    let grace = settings.process.grace;
+    Ok(Service { public, admin, metrics, tasks, reload, stop, grace })
 }
 
 fn bind(address: SocketAddr, variable: &str) -> anyhow::Result<TcpListener> {
@@ -116,6 +131,8 @@ impl Starting<'_> {
         )
         .with_health(Arc::clone(&self.finished));
         let ingress = self.with_sign_in(ingress, settings, address);
+        self.reload.webhook_keys = Some(settings.keys.clone());
+        self.reload.api_key = settings.sign_in.as_ref().map(|sign_in| sign_in.api.key.clone());
         let heartbeat = self.health.heartbeat("ingress");
         self.tasks.spawn(
             "ingress",
@@ -157,6 +174,13 @@ impl Starting<'_> {
             self.tasks.spawn("reconcile", reconciler.run(stop.clone()));
         }
         self.check_worker(&worker, Arc::clone(&inspect));
+        self.reload.api_key = Some(settings.api.key.clone());
+        self.reload.mails = Some(Mails {
+            mailer: worker.mailer.clone(),
+            templates: worker.templates.clone(),
+            breaker: Arc::clone(&worker.breaker),
+            metrics: Arc::clone(&worker.metrics),
+        });
         tracing::info!(concurrency = worker.config.concurrency, "mailing codes");
         self.tasks.spawn("worker", worker::run(Arc::new(worker), consume));
         self.tasks.spawn("depths", watch_depths(inspect, Arc::clone(&self.deps.metrics), stop));
@@ -165,14 +189,14 @@ impl Starting<'_> {
 
     fn check_worker(&mut self, worker: &Worker, inspect: Arc<dyn Inspect>) {
         let (claims, mailer, breaker) =
-            (Arc::clone(&worker.claims), Arc::clone(&worker.mailer), Arc::clone(&worker.breaker));
+            (Arc::clone(&worker.claims), worker.mailer.clone(), Arc::clone(&worker.breaker));
         self.health.check("consumer", move || std::future::ready(inspect.ready()));
         self.health.check("dedupe", move || {
             let claims = Arc::clone(&claims);
             async move { claims.ready().await }
         });
         self.health.check("relay", move || {
-            let mailer = Arc::clone(&mailer);
+            let mailer = mailer.get();
             async move { mailer.ready().await }
         });
         self.health.check("credentials", move || std::future::ready(breaker.ready()));
@@ -180,7 +204,7 @@ impl Starting<'_> {
 
     /// Starts the private listener. It outlives the roles: readiness must be seen red, and the last
     /// counts be scraped.
-    fn admin(mut self, listener: TcpListener) -> Tasks {
+    fn admin(mut self, listener: TcpListener) -> (Tasks, Reload) {
         let health = Arc::new(self.health);
         self.finished.get_or_init(|| Arc::clone(&health));
         let roles_ended = self.tasks.all_ended();
@@ -200,7 +224,7 @@ impl Starting<'_> {
             roles_ended.await;
             closed.cancel();
         });
-        self.tasks
+        (self.tasks, self.reload)
     }
 }
 

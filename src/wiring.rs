@@ -8,7 +8,7 @@ use domain::{
     nonces::NonceStore,
 };
 use ingress::sign_in::{self, SignInService};
-use runtime::{health::Heartbeat, random::system_entropy};
+use runtime::{health::Heartbeat, live::Live, random::system_entropy};
 use worker::{CircuitBreaker, Worker, WorkerConfig, mail::smtp::SmtpMailer, reconcile::Reconciler};
 use workos::{ApiConfig, Workos, WorkosClock, WorkosEvents, WorkosSessions, WorkosSignIn};
 
@@ -62,8 +62,8 @@ pub fn worker(
         claims,
         owners: Deps::owners()?,
         codes: Arc::new(codes),
-        mailer: Arc::new(mailer),
-        templates: Arc::clone(&settings.templates),
+        mailer: Live::new(Arc::new(mailer)),
+        templates: settings.templates.clone(),
         clock: Arc::clone(clock) as Arc<dyn SyncedClock>,
         breaker: Arc::new(CircuitBreaker::new(Arc::clone(&metrics), Arc::clone(&chance))),
         chance,

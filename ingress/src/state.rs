@@ -3,7 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use domain::{clock::Clock, queue::Publish, webhook::WebhookKeys};
-use runtime::{health::Health, http::Bodies, log_throttle::LogThrottle, metrics::Metrics};
+use runtime::{
+    health::Health, http::Bodies, live::Live, log_throttle::LogThrottle, metrics::Metrics,
+};
 
 use crate::{proxies::Proxies, sign_in::SignInService};
 
@@ -16,7 +18,7 @@ const LARGE_BODIES: usize = 64;
 /// The ingress: what it publishes to, and what it answers with.
 pub struct Ingress {
     pub(crate) publish: Arc<dyn Publish>,
-    pub(crate) keys: WebhookKeys,
+    pub(crate) keys: Live<WebhookKeys>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) bodies: Bodies,
@@ -34,7 +36,7 @@ impl Ingress {
     /// Accepts webhooks signed with one of `keys`, also through `proxies`.
     pub fn new(
         publish: Arc<dyn Publish>,
-        keys: WebhookKeys,
+        keys: Live<WebhookKeys>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
         proxies: Proxies,

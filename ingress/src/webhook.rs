@@ -102,13 +102,13 @@ fn conclude(ingress: &Ingress, ending: Result<Accepted, Refused>, begun: Instant
 
 fn verify(ingress: &Ingress, head: &Parts, body: Bytes) -> Result<AuthenticBody, Rejection> {
     let signature = head.headers.get(SIGNATURE_HEADER).map(HeaderValue::as_bytes);
-    SignedDelivery { signature, body, received_at: ingress.clock.now() }.verify(&ingress.keys)
+    SignedDelivery { signature, body, received_at: ingress.clock.now() }.verify(&ingress.keys.get())
 }
 
 /// Signs the signature of a probe with the same secret: only whoever has verified it can do that.
 fn proof(ingress: &Ingress, head: &Parts) -> String {
     let signature = head.headers.get(SIGNATURE_HEADER).map_or(&b""[..], HeaderValue::as_bytes);
-    ingress.keys.sign(ingress.clock.now(), signature).unwrap_or_default()
+    ingress.keys.get().sign(ingress.clock.now(), signature).unwrap_or_default()
 }
 
 fn traceparent(head: &Parts) -> Option<&str> {

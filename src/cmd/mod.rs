@@ -66,9 +66,9 @@ enum Command {
 pub fn main() -> ExitCode {
     tls::install_provider();
     match parse().command {
-        Command::Serve(args) => run::run(read_serve(*args)),
-        Command::Ingress(args) => run::run(read_ingress(*args)),
-        Command::Worker(args) => run::run(read_worker(*args)),
+        Command::Serve(args) => run::run(Box::new(move || read_serve((*args).clone()))),
+        Command::Ingress(args) => run::run(Box::new(move || read_ingress((*args).clone()))),
+        Command::Worker(args) => run::run(Box::new(move || read_worker((*args).clone()))),
         Command::Why(args) => why::why(*args),
         Command::Dead(args) => dead::dead(*args),
         Command::Demo(args) => demo::demo(args),

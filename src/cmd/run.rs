@@ -12,22 +12,22 @@ use tokio_util::sync::CancellationToken;
 use super::{block_on, usage_error};
 use crate::{
     VERSION,
-    config::{
-        Problems,
-        settings::{ProcessSettings, Settings},
-    },
-    descriptors, service,
+    config::settings::{ProcessSettings, Settings},
+    descriptors,
+    reload::{Reread, Signals},
+    service,
 };
 
-/// Runs the roles of these settings until they are stopped.
-pub(super) fn run(settings: Result<Settings, Problems>) -> ExitCode {
-    match settings {
+/// Runs the roles of the settings that are read until they are stopped.
+pub(super) fn run(read: Reread) -> ExitCode {
+    match read() {
         Err(problems) => usage_error(&problems),
-        Ok(settings) => block_on(run_until_stopped(settings)),
+        Ok(settings) => block_on(run_until_stopped(settings, read)),
     }
 }
 
-async fn run_until_stopped(settings: Settings) -> anyhow::Result<ExitCode> {
+async fn run_until_stopped(settings: Settings, reread: Reread) -> anyhow::Result<ExitCode> {
+    let signals = Signals::new()?;
     let exporting = match start_telemetry(&settings.process) {
         Ok(exporting) => exporting,
         Err(why) => return Ok(usage_error(&why)),
@@ -42,7 +42,7 @@ async fn run_until_stopped(settings: Settings) -> anyhow::Result<ExitCode> {
     let service =
         service::start(&settings, Arc::new(SystemClock), CancellationToken::new()).await?;
     tracing::info!(admin = %service.admin, "started authpost");
-    let code = service.run().await;
+    let code = service.reloading(signals, reread).run().await;
     if let Some(exporting) = exporting {
         exporting.finish().await;
     }

@@ -8,7 +8,7 @@ use std::{
 use ::workos::ApiConfig;
 use ingress::proxies::Proxies;
 use ipnet::IpNet;
-use runtime::tls::Trust;
+use runtime::{live::Live, tls::Trust};
 
 use super::{
     Problems, args, engine,
@@ -128,7 +128,7 @@ fn ingress(
     });
     Some(IngressSettings {
         listen: listen?,
-        keys: keys?,
+        keys: Live::new(keys?),
         max_connections: usize::try_from(max_connections?).ok()?,
         keep_alive: keep_alive?,
         proxies,

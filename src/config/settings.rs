@@ -1,7 +1,7 @@
 //! The configuration once it is parsed: nothing optional that is required, nothing combined that
 //! cannot be, and nothing left to parse.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use domain::{
     claims::{Terms, UserLimit},
@@ -11,6 +11,7 @@ use domain::{
 use engine::{local_sent_cache::OnStoreOutage, rabbitmq::BrokerConfig, redis::RedisConfig};
 use ingress::{proxies::Proxies, sign_in::SignInConfig};
 use runtime::{
+    live::Live,
     telemetry::{LogFormat, export::Collector},
     tls::Trust,
 };
@@ -113,7 +114,7 @@ pub enum EngineSettings {
 pub struct IngressSettings {
     /// Address of the public listener.
     pub listen: SocketAddr,
-    pub keys: WebhookKeys,
+    pub keys: Live<WebhookKeys>,
     /// Most connections served at once.
     pub max_connections: usize,
     /// How long a connection may stay open without a request.
@@ -142,7 +143,7 @@ pub struct WorkerSettings {
     /// Most reads per second; 0 for no limit.
     pub api_rate: u32,
     pub relay: RelayConfig,
-    pub templates: Arc<Templates>,
+    pub templates: Live<Templates>,
     /// Most events processed at once.
     pub concurrency: u16,
     /// How long to remember that an event was mailed.

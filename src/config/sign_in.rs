@@ -65,7 +65,7 @@ pub(super) fn read(
         client_id,
         browser_base,
         origins,
-        state_key: state_key(reader, secret.as_ref().unwrap_or(api.key.secret()))?,
+        state_key: state_key(reader, secret.as_ref().unwrap_or(api.key.get().secret()))?,
         redirect_url,
         login_page: page?,
         organization_required: required?,

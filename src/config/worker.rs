@@ -1,10 +1,10 @@
 //! The options of the worker, from text to settings.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use domain::claims::UserLimit;
 use engine::local_sent_cache::OnStoreOutage;
-use runtime::tls::Trust;
+use runtime::{live::Live, tls::Trust};
 use worker::{
     OnAmbiguity,
     mail::{
@@ -55,7 +55,7 @@ pub(super) fn read(
         api: api?,
         api_rate: u32::try_from(api_rate?).ok()?,
         relay: relay?,
-        templates: Arc::new(templates?),
+        templates: Live::new(templates?),
         concurrency: u16::try_from(concurrency?).ok()?,
         dedupe_ttl: dedupe_ttl?,
         user_limit,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use runtime::http::client::is_loopback;
+use runtime::{http::client::is_loopback, live::Live};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 use workos::{ApiConfig, ApiKey};
@@ -29,7 +29,7 @@ pub(super) fn read(reader: &mut Reader, args: args::WorkosOptions) -> Option<Api
     let url = api_url(reader, &workos_api_url, plaintext.unwrap_or(false));
     let (least, most) = (Duration::from_millis(100), Duration::from_secs(30));
     let timeout = reader.duration("AUTHPOST_WORKOS_TIMEOUT", &workos_timeout, least, most);
-    Some(ApiConfig { url: url?, key: key?, timeout: timeout? })
+    Some(ApiConfig { url: url?, key: Live::new(key?), timeout: timeout? })
 }
 
 /// The secrets in the repository's compose file, which are those of WorkOS's emulator.

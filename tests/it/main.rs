@@ -33,6 +33,7 @@ mod public_listener;
 mod reconcile;
 mod recovery;
 mod relay;
+mod reload;
 mod retries;
 mod shutdown;
 mod sign_in;

@@ -8,7 +8,10 @@ use std::{borrow::Cow, sync::Arc};
 use domain::retry::{Chance, Policy};
 use parking_lot::Mutex;
 use runtime::metrics::Metrics;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 
 /// The state that lets an event be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub struct CircuitBreaker {
     state: Mutex<State>,
     metrics: Arc<Metrics>,
     chance: Chance,
+    /// The pause is over before its time.
+    again: Notify,
 }
 
 #[derive(Default)]
@@ -42,18 +47,22 @@ impl State {
 impl CircuitBreaker {
     /// A breaker that starts out closed.
     pub fn new(metrics: Arc<Metrics>, chance: Chance) -> Self {
-        Self { state: Mutex::default(), metrics, chance }
+        Self { state: Mutex::default(), metrics, chance, again: Notify::new() }
     }
 
     /// Waits until events may be taken.
     pub(crate) async fn admit(&self) -> Admission {
         loop {
+            let again = self.again.notified();
             let (open_until, refusals) = {
                 let state = self.state.lock();
                 (state.open_until(), state.refusals)
             };
             match open_until {
-                Some(until) => sleep_until(until).await,
+                Some(until) => tokio::select! {
+                    () = sleep_until(until) => {}
+                    () = again => {}
+                },
                 None if refusals > 0 => return Admission::HalfOpen,
                 None => return Admission::Closed,
             }
@@ -76,6 +85,12 @@ impl CircuitBreaker {
         );
         state.reason = reason;
         self.metrics.paused(true);
+    }
+
+    /// Ends the pause, because our configuration has changed: the next event tries it.
+    pub fn try_again(&self) {
+        self.state.lock().open_until = None;
+        self.again.notify_waiters();
     }
 
     /// Records that an event succeeded.

@@ -193,8 +193,8 @@ async fn prepare(
             }
         };
         // The expiry in WorkOS's answer takes precedence over the event's.
-        let mail = worker.templates.login_code(&event.event_id, &code, worker.clock.now())?;
-        let connection = worker.mailer.connect().await.map_err(Stop::Failed)?;
+        let mail = worker.templates.get().login_code(&event.event_id, &code, worker.clock.now())?;
+        let connection = worker.mailer.get().connect().await.map_err(Stop::Failed)?;
         Ok((mail, connection))
     };
     match prepared.await {

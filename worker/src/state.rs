@@ -8,7 +8,7 @@ use domain::{
     codes::CodeSource,
     retry::Chance,
 };
-use runtime::{health::Heartbeat, metrics::Metrics};
+use runtime::{health::Heartbeat, live::Live, metrics::Metrics};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -43,8 +43,8 @@ pub struct Worker {
     /// Makes an owner for each claim.
     pub owners: Owners,
     pub codes: Arc<dyn CodeSource>,
-    pub mailer: Arc<dyn Mailer>,
-    pub templates: Arc<Templates>,
+    pub mailer: Live<Arc<dyn Mailer>>,
+    pub templates: Live<Templates>,
     /// The time of day at WorkOS.
     pub clock: Arc<dyn SyncedClock>,
     pub chance: Chance,

@@ -9,6 +9,7 @@ pub mod crypto;
 pub mod failpoint;
 pub mod health;
 pub mod http;
+pub mod live;
 pub mod log_throttle;
 pub mod metrics;
 pub mod random;

@@ -2,8 +2,8 @@
 //! reflects the outcome.
 //!
 //! A role is a future. If one ends or panics before anybody asked it to, the others are stopped in
-//! order and the process exits with 1, so that a supervisor restarts it. The first SIGTERM or
-//! SIGINT asks for an orderly end, the second cuts it short.
+//! order and the process exits with 1, so that a supervisor restarts it. The first SIGTERM,
+//! SIGINT or SIGQUIT asks for an orderly end, the second cuts it short.
 
 use std::{collections::HashMap, process::ExitCode, time::Duration};
 
@@ -52,8 +52,12 @@ impl Tasks {
     /// Waits for a signal or for a task that ends by itself, stops everything, and waits at most
     /// `grace`.
     pub async fn run_until_stopped(mut self, grace: Duration) -> ExitCode {
-        let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-        let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        let signals = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+            signal(SignalKind::quit()),
+        );
+        let (Ok(mut terminate), Ok(mut interrupt), Ok(mut quit)) = signals else {
             tracing::error!("signals cannot be handled on this system");
             return ExitCode::FAILURE;
         };
@@ -66,6 +70,7 @@ impl Tasks {
             biased;
             _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
             _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
+            _ = quit.recv() => tracing::info!(signal = "SIGQUIT", "stopping"),
             () = stop.cancelled() => tracing::info!("stopping"),
             clean_end = self.next_end() => clean = clean_end && self.stop.is_cancelled(),
         }
@@ -83,6 +88,7 @@ impl Tasks {
             () = tokio::time::sleep(grace) => { clean = false; self.cut_off("the grace period is over"); }
             _ = terminate.recv() => { clean = false; self.cut_off("a second signal"); }
             _ = interrupt.recv() => { clean = false; self.cut_off("a second signal"); }
+            _ = quit.recv() => { clean = false; self.cut_off("a second signal"); }
         }
         if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }

@@ -1,6 +1,6 @@
 //! The HTTP under every call to WorkOS: one set of bounds, one classification of failures.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use domain::fault::{Fault, Reason};
@@ -13,6 +13,7 @@ use hyper::{
 };
 use runtime::{
     http::client::{self, Connections},
+    live::Live,
     tls::Trust,
 };
 use secrecy::{ExposeSecret as _, SecretString};
@@ -64,7 +65,7 @@ pub struct ApiConfig {
     /// Base URL: `https://api.workos.com`, or a stand-in.
     pub url: Url,
     /// The key every request is made with.
-    pub key: ApiKey,
+    pub key: Live<ApiKey>,
     /// Longest wait for one call, from connecting to the last byte.
     pub timeout: Duration,
 }
@@ -74,7 +75,7 @@ pub(super) struct Api {
     pooled: Connections,
     single: Connections,
     base: String,
-    key: ApiKey,
+    key: Live<ApiKey>,
     timeout: Duration,
 }
 
@@ -87,14 +88,14 @@ impl Api {
     }
 
     /// The key, for the calls that carry it in their body.
-    pub(super) fn key(&self) -> &ApiKey {
-        &self.key
+    pub(super) fn key(&self) -> Arc<ApiKey> {
+        self.key.get()
     }
 
     /// Sends a GET for this path, which begins with a slash, with the API key.
     pub(super) async fn get(&self, path: &str) -> Result<Response<Incoming>, Fault> {
         let request = Request::get(format!("{}{path}", self.base))
-            .header(AUTHORIZATION, self.key.bearer.clone());
+            .header(AUTHORIZATION, self.key().bearer.clone());
         send(&self.pooled, request, Bytes::new()).await
     }
 

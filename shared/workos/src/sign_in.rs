@@ -87,9 +87,10 @@ impl WorkosSignIn {
     }
 
     async fn authenticate(&self, grant: Grant<'_>, visitor: &Visitor) -> Result<Tokens, Refusal> {
+        let key = self.api.key();
         let request = Authenticate {
             client_id: &self.client_id,
-            client_secret: self.api.key().secret().expose_secret(),
+            client_secret: key.secret().expose_secret(),
             grant,
             ip_address: visitor.address,
             user_agent: visitor.user_agent.as_deref(),

@@ -14,7 +14,9 @@ use ingress::{
     sign_in::{SignInConfig, cookies::Cookies, origins::Origins},
 };
 use jiff::Timestamp;
-use runtime::{clock::SystemClock, http, random::ulid, telemetry::LogFormat, tls::Trust};
+use runtime::{
+    clock::SystemClock, http, live::Live, random::ulid, telemetry::LogFormat, tls::Trust,
+};
 use sandbox::{
     inbox::{Inbox, InboxConfig, Received},
     readable::{self, Readable},
@@ -173,14 +175,14 @@ fn settings(
     let any_port = (Ipv4Addr::LOCALHOST, 0).into();
     let trust = Trust::load(None)?;
     let api = ApiConfig {
-        key: ApiKey::parse(api_key)?,
+        key: Live::new(ApiKey::parse(api_key)?),
         url: workos.url().parse()?,
         timeout: Duration::from_secs(5),
     };
     let keys = WebhookKeys::new(std::slice::from_ref(secret))?;
     let ingress = IngressSettings {
         listen: any_port,
-        keys,
+        keys: Live::new(keys),
         max_connections: 64,
         keep_alive: http::KEEP_ALIVE,
         proxies: Proxies::default(),
@@ -213,7 +215,7 @@ fn worker_settings(api: ApiConfig, inbox: &Inbox, trust: &Trust) -> anyhow::Resu
         api,
         api_rate: 90,
         relay: RelayConfig::parse(&relay, trust.client())?,
-        templates: Arc::new(Templates::load(None, "Authpost demo", sender)?),
+        templates: Live::new(Templates::load(None, "Authpost demo", sender)?),
         concurrency: 8,
         dedupe_ttl: Duration::from_secs(3 * 24 * 3600),
         on_store_outage: OnStoreOutage::Hold,
@@ -228,7 +230,7 @@ fn sign_in(api: &ApiConfig) -> anyhow::Result<SignInSettings> {
         client_id: CLIENT_ID.to_owned(),
         browser_base: api.url.clone(),
         origins: Origins::default(),
-        state_key: StateKey::new(api.key.secret()).context("an empty key")?,
+        state_key: StateKey::new(api.key.get().secret()).context("an empty key")?,
         state_life: Duration::from_secs(3600),
         redirect_url: None,
         login_page: true,

@@ -105,8 +105,8 @@ async fn examine(
         report(vec![traces::examine(collector, trust).await?]);
     }
     if let Some(url) = webhook_url {
-        let keys = settings.roles.ingress().map(|ingress| &ingress.keys);
-        report(vec![webhook::examine(keys, &url, trust).await?]);
+        let keys = settings.roles.ingress().map(|ingress| ingress.keys.get());
+        report(vec![webhook::examine(keys.as_deref(), &url, trust).await?]);
     }
     let webhooks = settings.roles.ingress().is_some();
     report(metrics::examine(settings.process.admin_listen, webhooks, trust).await);

@@ -64,6 +64,7 @@ fn test_mail(worker: &WorkerSettings, recipient: EmailAddress) -> anyhow::Result
     let id = EventId::parse(format!("event_doctor_{}", ulid(now)))?;
     worker
         .templates
+        .get()
         .login_code(&id, &code, now)
         .map_err(|_| anyhow::anyhow!("cannot render the test mail"))
 }

@@ -1,6 +1,6 @@
 //! The settings that tests start from.
 
-use std::{net::Ipv4Addr, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, num::NonZeroU32, path::Path, time::Duration};
 
 use authpost::config::settings::{
     DistributedSettings, EmbeddedSettings, EngineSettings, IngressSettings, ProcessSettings,
@@ -18,7 +18,7 @@ use ingress::{
     proxies::Proxies,
     sign_in::{SignInConfig, cookies::Cookies, origins::Origins},
 };
-use runtime::{http::KEEP_ALIVE, telemetry::LogFormat, tls::Trust};
+use runtime::{http::KEEP_ALIVE, live::Live, telemetry::LogFormat, tls::Trust};
 use secrecy::SecretString;
 use worker::{
     OnAmbiguity,
@@ -84,7 +84,7 @@ pub fn ingress() -> IngressSettings {
     let keys = WebhookKeys::new(&[secret(SECRET)]).expect("not empty");
     IngressSettings {
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
-        keys,
+        keys: Live::new(keys),
         max_connections: 512,
         keep_alive: KEEP_ALIVE,
         proxies: Proxies::default(),
@@ -105,12 +105,12 @@ pub fn process() -> ProcessSettings {
 }
 
 /// The mails of a sender, as its templates make them.
-pub fn templates() -> Arc<Templates> {
+pub fn templates() -> Live<Templates> {
     let sender = Sender {
         name: Some("Acme".to_owned()),
         address: EmailAddress::parse("login@acme.example").expect("valid"),
     };
-    Arc::new(Templates::load(None, "Acme", sender).expect("usable"))
+    Live::new(Templates::load(None, "Acme", sender).expect("usable"))
 }
 
 /// A relay with short timeouts, so that a stalled one costs a test a second or two, and long enough
@@ -146,7 +146,7 @@ pub fn sign_in(api_url: &str, issuer: &str) -> SignInSettings {
         client_id: CLIENT_ID.to_owned(),
         browser_base: api.url.clone(),
         origins: Origins::parse([ORIGIN]).expect("an origin"),
-        state_key: StateKey::new(api.key.secret()).expect("not empty"),
+        state_key: StateKey::new(api.key.get().secret()).expect("not empty"),
         state_life: Duration::from_secs(3600),
         redirect_url: None,
         login_page: true,
@@ -164,5 +164,9 @@ pub fn sign_in(api_url: &str, issuer: &str) -> SignInSettings {
 /// The API, as tests use it.
 pub fn api(url: &str) -> ApiConfig {
     let key = ApiKey::parse(secret(API_KEY)).expect("visible ASCII");
-    ApiConfig { key, url: url.parse().expect("a URL"), timeout: Duration::from_secs(1) }
+    ApiConfig {
+        key: Live::new(key),
+        url: url.parse().expect("a URL"),
+        timeout: Duration::from_secs(1),
+    }
 }

@@ -21,7 +21,7 @@ use domain::{
 use engine::{embedded::EmbeddedClaims, sqlite::Store};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
-use runtime::{health::Health, metrics::Metrics};
+use runtime::{health::Health, live::Live, metrics::Metrics};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -193,8 +193,8 @@ fn worker_with_clock(behaviour: Behaviour, health: &mut Health, clock: Arc<TestC
         claims: world.clone(),
         owners: Owners::new(1),
         codes: world.clone(),
-        mailer: world,
-        templates: Arc::new(Templates::load(None, "Acme", sender).expect("usable")),
+        mailer: Live::new(world as Arc<dyn Mailer>),
+        templates: Live::new(Templates::load(None, "Acme", sender).expect("usable")),
         clock,
         chance: Arc::new(|| 0.0),
         breaker: Arc::new(CircuitBreaker::new(Arc::clone(&metrics), Arc::new(|| 0.0))),
