@@ -68,7 +68,7 @@ struct Starting<'a> {
     deps: Deps,
     tasks: Tasks,
     health: Health,
-    /// What can be reloaded.
+    /// What a SIGHUP may replace in this process.
     reload: Reload,
     /// The finished `health`, for the public listener.
     finished: Arc<OnceLock<Arc<Health>>>,

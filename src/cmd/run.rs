@@ -54,13 +54,10 @@ fn start_telemetry(process: &ProcessSettings) -> anyhow::Result<Option<Exporting
     let ProcessSettings { log, log_levels, trust, traces, .. } = process;
     let started = match traces {
         None => telemetry::start(*log, log_levels).map(|()| None),
-        Some(collector) => telemetry::start_with_traces(
-            (*log, log_levels),
-            collector.clone(),
-            VERSION,
-            trust.client(),
-        )
-        .map(Some),
+        Some(collector) => {
+            telemetry::start_with_traces((*log, log_levels), collector.clone(), VERSION, trust)
+                .map(Some)
+        }
     };
     Ok(started?)
 }

@@ -1,8 +1,9 @@
 //! The options of every process, from text to settings.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
-use runtime::{telemetry::LogFormat, tls::Trust};
+use runtime::{proxy::Proxy, telemetry::LogFormat, tls::Trust};
+use secrecy::ExposeSecret as _;
 
 use super::{args, parse::Reader, settings::ProcessSettings, traces};
 
@@ -14,15 +15,25 @@ pub(super) fn listed(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
 
-/// Loads the trusted authorities; `None` when the extra file cannot be used.
-pub(super) fn trust(reader: &mut Reader, extra_ca: Option<&Path>) -> Option<Trust> {
+/// Loads the trusted authorities and the proxy; `None` when one of them cannot be used.
+pub(super) fn trust(reader: &mut Reader, args: &args::OutgoingOptions) -> Option<Trust> {
     const VARIABLE: &str = "AUTHPOST_EXTRA_CA";
-    let pem = match extra_ca {
+    let proxy = proxy(reader, args);
+    let pem = match &args.extra_ca {
         Some(path) => Some(reader.file(VARIABLE, path)?),
         None => None,
     };
     let trust = Trust::load(pem.as_deref()).map_err(|why| format!("cannot be used: {why}"));
-    reader.note(VARIABLE, trust)
+    Some(reader.note(VARIABLE, trust)?.through(proxy.ok()?))
+}
+
+/// `Err` when a problem was noted.
+fn proxy(reader: &mut Reader, args: &args::OutgoingOptions) -> Result<Option<Proxy>, ()> {
+    let url = args.https_proxy.as_ref().or(args.https_proxy_lowercase.as_ref());
+    let except = args.no_proxy.as_ref().or(args.no_proxy_lowercase.as_ref());
+    let Some(url) = url else { return Ok(None) };
+    let except = except.map(String::as_str).unwrap_or_default();
+    reader.note("HTTPS_PROXY", Proxy::parse(url.expose_secret(), except)).map(Some).ok_or(())
 }
 
 pub(super) fn read(
@@ -31,7 +42,7 @@ pub(super) fn read(
     traces: args::TraceOptions,
     trust: Option<Trust>,
 ) -> Option<ProcessSettings> {
-    let args::ProcessOptions { admin_listen, admin_hosts, log, log_levels, grace, extra_ca: _ } =
+    let args::ProcessOptions { admin_listen, admin_hosts, log, log_levels, grace, outgoing: _ } =
         args;
     let admin_listen = reader.parsed("AUTHPOST_ADMIN_LISTEN", &admin_listen, ADDRESS);
     let log =

@@ -21,7 +21,7 @@ use super::{
 /// `authpost serve`: both roles, on either engine.
 pub fn read_serve(args: args::ServeArgs) -> Result<Settings, Problems> {
     let mut reader = Reader::default();
-    let trust = process::trust(&mut reader, args.process.extra_ca.as_deref());
+    let trust = process::trust(&mut reader, &args.process.outgoing);
     let api_url = args.workos.workos_api_url.clone();
     let api = workos::read(&mut reader, args.workos);
     let sign_in = sign_in::read(&mut reader, args.sign_in, api.as_ref());
@@ -37,7 +37,7 @@ pub fn read_serve(args: args::ServeArgs) -> Result<Settings, Problems> {
 /// `authpost ingress`: the ingress alone, on an engine that others can reach.
 pub fn read_ingress(args: args::IngressArgs) -> Result<Settings, Problems> {
     let mut reader = Reader::default();
-    let trust = process::trust(&mut reader, args.process.extra_ca.as_deref());
+    let trust = process::trust(&mut reader, &args.process.outgoing);
     let api_url = args.workos.workos_api_url.clone();
     // An ingress that signs nobody in needs no API key.
     let api =
@@ -54,7 +54,7 @@ pub fn read_ingress(args: args::IngressArgs) -> Result<Settings, Problems> {
 /// `authpost worker`: the worker alone, on an engine that others can reach.
 pub fn read_worker(args: args::WorkerArgs) -> Result<Settings, Problems> {
     let mut reader = Reader::default();
-    let trust = process::trust(&mut reader, args.process.extra_ca.as_deref());
+    let trust = process::trust(&mut reader, &args.process.outgoing);
     let api = workos::read(&mut reader, args.workos);
     let worker = worker::read(&mut reader, args.worker, api, trust.as_ref());
     let engine = engine::distributed(&mut reader, args.engine, trust.as_ref());
@@ -91,7 +91,7 @@ pub fn read_reconcile(
 }
 
 fn inspection(reader: &mut Reader, args: args::OperatorOptions) -> Option<Inspection> {
-    let trust = process::trust(reader, args.extra_ca.as_deref());
+    let trust = process::trust(reader, &args.outgoing);
     let engine = engine::read(reader, args.engine, trust.as_ref());
     Some(Inspection { engine: engine?, trust: trust? })
 }

@@ -50,9 +50,9 @@ fn the_least_that_is_needed_is_enough() {
     assert!(matches!(engine, EngineSettings::Embedded(_)));
     assert_eq!(worker.relay.hello(), "acme.example");
     assert!(
-        format!("{:?}", worker.templates).contains("app_name: \"Acme\""),
+        format!("{:?}", worker.templates.get()).contains("app_name: \"Acme\""),
         "{:?}",
-        worker.templates
+        worker.templates.get()
     );
     assert_eq!(worker.dedupe_ttl.as_secs(), 3 * 24 * 3600);
 }

@@ -29,6 +29,7 @@ mod outages;
 mod overload;
 mod privacy;
 mod prometheus;
+mod proxied;
 mod public_listener;
 mod reconcile;
 mod recovery;

@@ -12,6 +12,7 @@ pub mod http;
 pub mod live;
 pub mod log_throttle;
 pub mod metrics;
+pub mod proxy;
 pub mod random;
 pub mod tasks;
 pub mod telemetry;

@@ -3,7 +3,6 @@
 
 pub mod export;
 
-use rustls::ClientConfig;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
     Layer as _, Registry,
@@ -15,6 +14,7 @@ use tracing_subscriber::{
 use crate::{
     telemetry::export::{Collector, Exporting},
     terminal::{self, Lines},
+    tls::Trust,
     trace,
 };
 
@@ -78,10 +78,10 @@ pub fn start_with_traces(
     (format, levels): (LogFormat, &str),
     collector: Collector,
     version: &'static str,
-    tls: &ClientConfig,
+    trust: &Trust,
 ) -> Result<Exporting, TelemetryError> {
     let lines = lines(format, levels)?;
-    let (spans, exporting) = export::layer(collector, version, tls)?;
+    let (spans, exporting) = export::layer(collector, version, trust)?;
     install(vec![lines, spans])?;
     Ok(exporting)
 }

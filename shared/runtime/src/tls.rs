@@ -1,5 +1,5 @@
-//! Which certificate authorities are trusted: the machine's, and one more file if the operator
-//! names it.
+//! How other servers are reached: which certificate authorities are trusted (the machine's, and one
+//! more file if the operator names it), and the proxy for HTTPS if there is one.
 
 use std::{fmt, sync::Arc};
 
@@ -7,6 +7,8 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
+
+use crate::proxy::Proxy;
 
 /// Why no trust can be set up.
 #[derive(Debug, thiserror::Error)]
@@ -25,11 +27,12 @@ pub fn install_provider() {
     drop(rustls::crypto::ring::default_provider().install_default());
 }
 
-/// The trusted authorities, read once and handed to every client.
+/// The trusted authorities and the proxy, read once and handed to every client.
 #[derive(Clone)]
 pub struct Trust {
     client: Arc<ClientConfig>,
     extra_pem: Option<Arc<[u8]>>,
+    proxy: Option<Proxy>,
 }
 
 impl Trust {
@@ -50,7 +53,18 @@ impl Trust {
         let config =
             ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let client = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
-        Ok(Self { client, extra_pem: extra.map(Arc::from) })
+        Ok(Self { client, extra_pem: extra.map(Arc::from), proxy: None })
+    }
+
+    /// The same, with a proxy for HTTPS.
+    #[must_use]
+    pub fn through(self, proxy: Option<Proxy>) -> Self {
+        Self { proxy, ..self }
+    }
+
+    /// The proxy for HTTPS, if there is one.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref()
     }
 
     /// The client configuration that trusts these authorities.

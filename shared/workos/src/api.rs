@@ -83,7 +83,7 @@ impl Api {
     /// Makes a client that connects at first use.
     pub(super) fn new(config: &ApiConfig, trust: &Trust) -> Self {
         let base = config.url.as_str().trim_end_matches('/').to_owned();
-        let (pooled, single) = (client::pooled(trust.client()), client::single(trust.client()));
+        let (pooled, single) = (client::pooled(trust), client::single(trust));
         Self { pooled, single, base, key: config.key.clone(), timeout: config.timeout }
     }
 

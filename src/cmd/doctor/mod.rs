@@ -17,7 +17,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use clap::Args;
 use domain::address::EmailAddress;
-use runtime::{clock::SystemClock, telemetry::LogFormat};
+use runtime::{clock::SystemClock, telemetry::LogFormat, tls::Trust};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -88,6 +88,7 @@ async fn examine(
         Ok(engine) => engine.examine().await,
         Err(error) => vec![engines::examine_unopened(&error)],
     });
+    report(vec![way(&api_url, trust)]);
     if let Some(worker) = settings.roles.worker() {
         report(workos::examine(&worker.api, &deps).await?);
         report(relay::examine(worker, &deps, mail_to).await?);
@@ -111,4 +112,17 @@ async fn examine(
     let webhooks = settings.roles.ingress().is_some();
     report(metrics::examine(settings.process.admin_listen, webhooks, trust).await);
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Which way requests to WorkOS go.
+fn way(api_url: &str, trust: &Trust) -> Finding {
+    const SUBJECT: &str = "way out";
+    let proxy = trust.proxy().and_then(|proxy| proxy.for_url(api_url));
+    Finding::good(
+        SUBJECT,
+        proxy.map_or_else(
+            || "WorkOS is reached directly".to_owned(),
+            |proxy| format!("WorkOS is reached through the proxy {proxy}"),
+        ),
+    )
 }

@@ -19,7 +19,7 @@ pub(super) async fn send(
     request: Request<Full<Bytes>>,
 ) -> anyhow::Result<(Parts, Bytes)> {
     let answered = async {
-        let response = client::single(trust.client()).request(request).await?;
+        let response = client::single(trust).request(request).await?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, MAX_ANSWER)
             .collect()

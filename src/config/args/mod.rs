@@ -7,7 +7,7 @@ mod roles;
 use clap::Args;
 
 pub use self::{
-    process::{EngineOptions, OperatorOptions, ProcessOptions, TraceOptions},
+    process::{EngineOptions, OperatorOptions, OutgoingOptions, ProcessOptions, TraceOptions},
     roles::{IngressOptions, SignInOptions, WorkerOptions, WorkosOptions},
 };
 

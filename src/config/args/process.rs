@@ -30,10 +30,32 @@ pub struct ProcessOptions {
     /// Time for a stopping process to finish the requests and events in progress
     #[arg(long, env = "AUTHPOST_GRACE", default_value = "25 s", value_name = "DURATION")]
     pub grace: String,
+    #[command(flatten)]
+    pub outgoing: OutgoingOptions,
+}
+
+/// How other servers are reached.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Outgoing connections")]
+pub struct OutgoingOptions {
     /// PEM file with another certificate authority to trust for WorkOS, the relay, RabbitMQ and
     /// Redis
     #[arg(long, env = "AUTHPOST_EXTRA_CA", value_name = "FILE")]
     pub extra_ca: Option<PathBuf>,
+    /// HTTP proxy for WorkOS and the collector, such as http://proxy.example.com:3128, if their
+    /// URLs begin with https://; also https_proxy
+    #[arg(long, env = "HTTPS_PROXY", hide_env_values = true, value_name = "URL")]
+    pub https_proxy: Option<SecretString>,
+    /// The name that most tools give it
+    #[arg(long = "https-proxy-lowercase", env = "https_proxy", hide = true)]
+    pub https_proxy_lowercase: Option<SecretString>,
+    /// Comma-separated names, addresses and networks that are reached without the proxy; also
+    /// no_proxy
+    #[arg(long, env = "NO_PROXY", value_name = "HOSTS")]
+    pub no_proxy: Option<String>,
+    /// The name that most tools give it
+    #[arg(long = "no-proxy-lowercase", env = "no_proxy", hide = true)]
+    pub no_proxy_lowercase: Option<String>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -131,9 +153,8 @@ impl EngineOptions {
 pub struct OperatorOptions {
     #[command(flatten)]
     pub engine: EngineOptions,
-    /// PEM file with another certificate authority to trust for RabbitMQ and Redis
-    #[arg(long, env = "AUTHPOST_EXTRA_CA", value_name = "FILE", help_heading = "Process")]
-    pub extra_ca: Option<PathBuf>,
+    #[command(flatten)]
+    pub outgoing: OutgoingOptions,
     /// Log levels, such as "info"
     #[arg(
         long,

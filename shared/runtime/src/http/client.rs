@@ -9,8 +9,9 @@ use hyper_util::{
     client::legacy::{Builder, Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use rustls::ClientConfig;
 use url::{Host, Url};
+
+use crate::{proxy::Route, tls::Trust};
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -19,17 +20,17 @@ const CONNECT: Duration = Duration::from_secs(3);
 const IDLE: Duration = Duration::from_secs(30);
 
 /// Sends requests whose bodies are in one piece.
-pub type Connections = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+pub type Connections = Client<HttpsConnector<Route>, Full<Bytes>>;
 
 /// Connections that are reused for later requests.
-pub fn pooled(tls: &ClientConfig) -> Connections {
-    builder().pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).build(connector(tls))
+pub fn pooled(trust: &Trust) -> Connections {
+    builder().pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).build(connector(trust))
 }
 
 /// A connection for each request: one from a pool may have been closed by the other side, and then
 /// nobody knows whether the request went through.
-pub fn single(tls: &ClientConfig) -> Connections {
-    builder().pool_max_idle_per_host(0).retry_canceled_requests(false).build(connector(tls))
+pub fn single(trust: &Trust) -> Connections {
+    builder().pool_max_idle_per_host(0).retry_canceled_requests(false).build(connector(trust))
 }
 
 /// Whether a URL can only lead to this machine: by a loopback address, or by the name `localhost`.
@@ -47,15 +48,15 @@ fn builder() -> Builder {
 }
 
 /// Accepts plain HTTP: whether that is allowed is decided while reading the configuration.
-fn connector(tls: &ClientConfig) -> HttpsConnector<HttpConnector> {
+fn connector(trust: &Trust) -> HttpsConnector<Route> {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(CONNECT));
     connector.set_keepalive(Some(IDLE));
     connector.enforce_http(false);
     HttpsConnectorBuilder::new()
-        .with_tls_config(tls.clone())
+        .with_tls_config(trust.client().as_ref().clone())
         .https_or_http()
         .enable_http1()
-        .wrap_connector(connector)
+        .wrap_connector(Route { direct: connector, proxy: trust.proxy().cloned() })
 }

@@ -19,7 +19,7 @@ use opentelemetry_otlp::{
     ExporterBuildError, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
 };
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
-use rustls::ClientConfig;
+
 use tokio::{runtime::Handle, task::spawn_blocking, time::timeout};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{Layer as _, Registry, filter::Targets};
@@ -30,6 +30,7 @@ use crate::{
     http::client::{self, Connections},
     random::ulid,
     telemetry::Layer,
+    tls::Trust,
     trace::TARGET,
 };
 
@@ -86,10 +87,10 @@ impl Exporting {
 pub(super) fn layer(
     collector: Collector,
     version: &'static str,
-    tls: &ClientConfig,
+    trust: &Trust,
 ) -> Result<(Layer, Exporting), ExporterBuildError> {
     let Collector { endpoint, headers, resource, sampler } = collector;
-    let client = Client { connections: client::pooled(tls), headers, runtime: Handle::current() };
+    let client = Client { connections: client::pooled(trust), headers, runtime: Handle::current() };
     let exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(client)
