@@ -38,7 +38,7 @@ const LOOK_BACK: SignedDuration = SignedDuration::from_hours(24);
 
 #[derive(Debug, Args)]
 pub(super) struct WhyArgs {
-    /// Id of an event (event_…) or of a code (magic_auth_…)
+    /// Id of an event (event_…, evt_…) or of a code (magic_auth_…)
     #[arg(value_name = "ID", required_unless_present = "user", conflicts_with = "user")]
     id: Option<String>,
     /// All events of this user (user_…)
@@ -117,7 +117,9 @@ type Reports = BTreeMap<String, Report>;
 
 async fn search(engine: &dyn OpenEngine, query: &Query) -> anyhow::Result<Reports> {
     let mut reports = Reports::new();
-    if let Some(id) = query.id.as_ref().filter(|id| id.starts_with("event_")) {
+    // Events of WorkOS's emulator are evt_…, of old webhooks wh_…; of a mailed event there is only
+    // the record under its id.
+    if let Some(id) = query.id.as_ref().filter(|id| !id.starts_with("magic_auth_")) {
         reports.insert(id.clone(), Report::default());
     }
     let wanted = query.clone();

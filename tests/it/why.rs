@@ -26,6 +26,19 @@ async fn why(env: &Env, args: &[&str]) -> (bool, String) {
     (code == 0, out + &err)
 }
 
+/// Its events have ids of another form.
+async fn an_event_of_the_emulator_is_found(world: &World, program: &Program, env: &Env) {
+    let mut made = world.workos.make_code("erin@example.com");
+    made.event_id = made.event_id.replace("event_", "evt_");
+    assert!(world.post(program, &made).await);
+    eventually("it is mailed", async || {
+        (program.exposition().await.outcomes("sent") >= 2).then_some(())
+    })
+    .await;
+    let (known, said) = why(env, &[&made.event_id]).await;
+    assert!(known && said.contains("sent; the relay accepted it as"), "{said}");
+}
+
 async fn the_life_of_an_event(world: &World, env: &Env) {
     let program = Program::start("serve", env, &world.log()).await;
     let ended = async |outcome: &str, count: u64| {
@@ -45,6 +58,7 @@ async fn the_life_of_an_event(world: &World, env: &Env) {
     let (known, said) = why(env, &[&sent.event_id]).await;
     assert!(known && said.contains("sent; the relay accepted it as"), "{said}");
     is_found_by_each_name(env, &refused).await;
+    an_event_of_the_emulator_is_found(world, &program, env).await;
     // Of a mailed event only the event id is on record; WorkOS knows the rest.
     assert!(!why(env, &[&sent.id]).await.0);
     let (known, said) = why(env, &["--workos", "--user", &sent.user_id]).await;
@@ -91,7 +105,7 @@ async fn a_retry_is_seen(world: &World, env: &Env, program: &Program) {
     let waiting =
         async || why(env, &[&resting.event_id]).await.1.contains("waiting in retry for attempt");
     eventually("it is seen resting", async || waiting().await.then_some(())).await;
-    in_time("the mail", world.inbox.reached(2)).await;
+    in_time("the mail", world.inbox.reached(3)).await;
     assert_eq!(world.copies(&resting), 1, "a look has cost nothing");
 }
 

@@ -69,7 +69,8 @@ pub struct SignInOptions {
     /// Client ID of the WorkOS environment (client_…)
     #[arg(long, env = "WORKOS_CLIENT_ID", value_name = "ID")]
     pub workos_client_id: Option<String>,
-    /// Base URL that browsers are sent to, such as a custom AuthKit domain (default:
+    /// Base URL of /user_management/authorize, where browsers are sent to sign in: the domain of
+    /// the API, yours if you have a custom one, and not that of AuthKit's pages (default:
     /// WORKOS_API_URL)
     #[arg(long, env = "WORKOS_SIGNIN_BASE_URL", value_name = "URL")]
     pub workos_signin_base_url: Option<String>,
