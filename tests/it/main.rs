@@ -36,6 +36,7 @@ mod recovery;
 mod relay;
 mod reload;
 mod retries;
+mod sdks;
 mod shutdown;
 mod sign_in;
 mod storage;

@@ -53,6 +53,6 @@ pub(super) fn answer(shared: &Shared, asked: &Asked) -> Answer {
         page.iter().filter_map(|made| serde_json::from_str(&made.event()).ok()).collect();
     http::json(
         StatusCode::OK,
-        &json!({ "object": "list", "data": data, "list_metadata": { "after": after } }),
+        &json!({ "object": "list", "data": data, "list_metadata": { "before": null, "after": after } }),
     )
 }

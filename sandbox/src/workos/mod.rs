@@ -82,7 +82,7 @@ impl MagicAuth {
         }
         json!({
             "object": "event", "id": self.event_id, "event": "magic_auth.created", "data": data,
-            "created_at": self.created_at, "context": {},
+            "created_at": time(self.created_at), "context": {},
         })
         .to_string()
     }
@@ -96,9 +96,15 @@ impl MagicAuth {
     fn object(&self) -> Value {
         json!({
             "object": "magic_auth", "id": self.id, "user_id": self.user_id, "email": self.email, "code": self.code,
-            "expires_at": self.expires_at, "created_at": self.created_at, "updated_at": self.created_at,
+            "expires_at": time(self.expires_at), "created_at": time(self.created_at),
+            "updated_at": time(self.created_at),
         })
     }
+}
+
+/// A time as WorkOS writes it: with milliseconds.
+fn time(at: Timestamp) -> String {
+    format!("{at:.3}")
 }
 
 /// The running stand-in. Stops when dropped.

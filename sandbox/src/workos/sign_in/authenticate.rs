@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use domain::sign_in::state::challenge;
 use hyper::StatusCode;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use runtime::{
     http::{self, Answer},
     random::ulid,
@@ -13,6 +13,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use super::{Session, Shared};
+use crate::workos::time;
 
 /// How long a code may take to come back.
 const CODE_LIFE: SignedDuration = SignedDuration::from_mins(10);
@@ -59,6 +60,7 @@ fn redeem(shared: &Shared, code: &str, verifier: &str) -> Answer {
         id: format!("session_{}", ulid(shared.clock.now())),
         email: grant.email,
         organization,
+        began_at: shared.clock.now(),
     };
     tokens(shared, session)
 }
@@ -97,10 +99,13 @@ fn tokens(shared: &Shared, session: Session) -> Answer {
     let mut claims = json!({
         "iss": format!("http://{}/user_management/{client}", shared.address), "sub": user_id, "sid": session.id,
         "jti": ulid(now).to_string(), "iat": now.as_second(), "exp": (now + TOKEN_LIFE).as_second(),
+        "auth_time": session.began_at.as_second(), "client_id": client,
     });
     if let Some(organization) = &session.organization {
         claims["org_id"] = json!(organization);
         claims["role"] = json!("member");
+        claims["roles"] = json!(["member"]);
+        claims["permissions"] = json!([]);
     }
     for (name, value) in shared.authkit.claims.lock().iter() {
         claims[name] = value.clone();
@@ -108,16 +113,23 @@ fn tokens(shared: &Shared, session: Session) -> Answer {
     let access_token = shared.authkit.keys.lock().sign(&claims);
     let refresh_token = ulid(now).to_string();
     let body = json!({
-        "user": {
-            "object": "user", "id": user_id, "email": session.email, "email_verified": true,
-            "first_name": null, "last_name": null,
-            "profile_picture_url": null, "created_at": now, "updated_at": now,
-        },
+        "user": user(&user_id, &session.email, session.began_at),
         "organization_id": session.organization, "access_token": access_token, "refresh_token": refresh_token,
         "authentication_method": "MagicAuth",
     });
     shared.authkit.people.lock().sessions.insert(refresh_token, session);
     http::json(StatusCode::OK, &body)
+}
+
+/// Every member that WorkOS's own libraries need of a user.
+pub(super) fn user(id: &str, email: &str, at: Timestamp) -> Value {
+    let at = time(at);
+    json!({
+        "object": "user", "id": id, "email": email, "email_verified": true,
+        "first_name": null, "last_name": null, "name": null, "profile_picture_url": null,
+        "external_id": null, "locale": null, "metadata": {},
+        "last_sign_in_at": at, "created_at": at, "updated_at": at,
+    })
 }
 
 /// Ends a session: its refresh token becomes invalid.

@@ -1,12 +1,23 @@
 //! The keys that the stand-in signs session tokens with. They are public, and protect nothing.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD as BASE64},
+};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use ring::{rsa::PublicKeyComponents, signature::RsaKeyPair};
+use ring::{
+    digest::{SHA256, digest},
+    rsa::PublicKeyComponents,
+    signature::RsaKeyPair,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-const PAIRS: [&[u8]; 2] = [include_bytes!("key_a.der"), include_bytes!("key_b.der")];
+/// Each with the certificate that the key set shows of it.
+const PAIRS: [(&[u8], &[u8]); 2] = [
+    (include_bytes!("key_a.der"), include_bytes!("certificate_a.der")),
+    (include_bytes!("key_b.der"), include_bytes!("certificate_b.der")),
+];
 
 /// The key in use, and how often it has changed.
 #[derive(Debug, Default)]
@@ -25,7 +36,11 @@ impl Keys {
     }
 
     fn pair(&self) -> &'static [u8] {
-        PAIRS[self.rotations % PAIRS.len()]
+        PAIRS[self.rotations % PAIRS.len()].0
+    }
+
+    fn certificate(&self) -> &'static [u8] {
+        PAIRS[self.rotations % PAIRS.len()].1
     }
 
     /// The answer to `GET /sso/jwks/{client_id}` (RFC 7517).
@@ -35,7 +50,8 @@ impl Keys {
         let PublicKeyComponents { n, e } = PublicKeyComponents::<Vec<u8>>::from(pair.public());
         let key = json!({
             "alg": "RS256", "kty": "RSA", "use": "sig", "kid": self.id(), "n": BASE64.encode(n),
-            "e": BASE64.encode(e),
+            "e": BASE64.encode(e), "x5c": [STANDARD.encode(self.certificate())],
+            "x5t#S256": BASE64.encode(digest(&SHA256, self.certificate())),
         });
         json!({ "keys": [key] })
     }

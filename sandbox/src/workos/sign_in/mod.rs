@@ -23,7 +23,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use self::keys::Keys;
-use super::{Asked, Override, Shared, refuse};
+use super::{Asked, Override, Shared, refuse, time};
 
 /// A call that can be answered in another way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,6 +65,7 @@ struct Membership {
     email: String,
     organization: String,
     status: String,
+    changed_at: Timestamp,
 }
 
 /// An authorization code, until it is redeemed.
@@ -81,6 +82,7 @@ struct Session {
     id: String,
     email: String,
     organization: Option<String>,
+    began_at: Timestamp,
 }
 
 impl AuthKit {
@@ -111,6 +113,7 @@ impl AuthKit {
             email: email.to_owned(),
             organization: organization.to_owned(),
             status: status.to_owned(),
+            changed_at: now,
         });
     }
 
@@ -230,9 +233,12 @@ fn memberships(shared: &Shared, query: &str) -> Answer {
 }
 
 fn describe(membership: &Membership, user_id: &str) -> Value {
+    let (at, role) = (time(membership.changed_at), json!({ "slug": "member" }));
     json!({
         "object": "organization_membership", "id": membership.id, "user_id": user_id,
-        "organization_id": membership.organization,
-        "status": membership.status, "role": { "slug": "member" },
+        "organization_id": membership.organization, "organization_name": membership.organization,
+        "status": membership.status, "directory_managed": false, "custom_attributes": {},
+        "role": role, "roles": [role], "created_at": at, "updated_at": at,
+        "user": authenticate::user(user_id, &membership.email, membership.changed_at),
     })
 }
