@@ -42,7 +42,7 @@ pub struct OutgoingOptions {
     /// Redis
     #[arg(long, env = "AUTHPOST_EXTRA_CA", value_name = "FILE")]
     pub extra_ca: Option<PathBuf>,
-    /// HTTP proxy for WorkOS and the collector, such as http://proxy.example.com:3128, if their
+    /// HTTP proxy for WorkOS and the collector, such as proxy.example.com:3128, if their
     /// URLs begin with https://; also https_proxy
     #[arg(long, env = "HTTPS_PROXY", hide_env_values = true, value_name = "URL")]
     pub https_proxy: Option<SecretString>,
