@@ -64,11 +64,17 @@ const BEGUN_ANEW = "authpost-begun-anew";
 
 const again = (label) => ({ label, act: () => location.assign("/login") });
 
+function signedIn(email, impersonator) {
+  const whose = email ? "You are signed in as " + email + "." : "You are signed in.";
+  const acting = impersonator ? " " + impersonator.email + " is impersonating this account." : "";
+  show("Signed in", whose + acting, [{ label: "Log out", act: logOut }]);
+}
+
 const endings = {
-  LOGIN_SUCCESSFUL: ({ user, return_to }) => {
+  LOGIN_SUCCESSFUL: ({ user, impersonator, return_to }) => {
     sessionStorage.removeItem(BEGUN_ANEW);
     if (return_to) location.replace(return_to);
-    else show("Signed in", user.email ? "You are signed in as " + user.email + "." : "You are signed in.", [{ label: "Log out", act: logOut }]);
+    else signedIn(user.email, impersonator);
   },
   MEMBERSHIP_DEACTIVATED: ({ message, logout_url }) =>
     show("Your account is not active", message, [{ label: "Use another address", act: () => location.assign(leaving(logout_url)) }]),
@@ -91,6 +97,13 @@ async function finish() {
   // The code must not stay in the address, the history or a bookmark.
   history.replaceState(null, "", location.pathname);
   const callback = {};
+  // Loaded again after its address was cleared.
+  if ([...query].length === 0) {
+    const response = await fetch("/v2/user/session/");
+    if (response.ok) signedIn("", (await response.json()).impersonator);
+    else location.replace("/login");
+    return;
+  }
   for (const field of ["code", "state", "error", "error_description"]) {
     if (query.has(field)) callback[field] = query.get(field);
   }

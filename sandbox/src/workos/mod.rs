@@ -216,6 +216,11 @@ impl StandIn {
         self.shared.authkit.token(claims, critical)
     }
 
+    /// Has this colleague act as the people who sign in from now on.
+    pub fn set_impersonator(&self, email: &str) {
+        self.shared.authkit.set_impersonator(email);
+    }
+
     /// Sets these claims in every session token that is made from now on.
     pub fn set_claims(&self, claims: &Value) {
         self.shared.authkit.set_claims(claims);

@@ -3,6 +3,7 @@
 
 mod colours;
 mod driver;
+mod ways;
 
 use fantoccini::{Locator, key::Key};
 use serde_json::json;

@@ -107,6 +107,10 @@ fn tokens(shared: &Shared, session: Session) -> Answer {
         claims["roles"] = json!(["member"]);
         claims["permissions"] = json!([]);
     }
+    let impersonator = shared.authkit.impersonator.lock().clone();
+    if let Some(email) = &impersonator {
+        claims["act"] = json!({ "sub": email });
+    }
     for (name, value) in shared.authkit.claims.lock().iter() {
         claims[name] = value.clone();
     }
@@ -115,7 +119,8 @@ fn tokens(shared: &Shared, session: Session) -> Answer {
     let body = json!({
         "user": user(&user_id, &session.email, session.began_at),
         "organization_id": session.organization, "access_token": access_token, "refresh_token": refresh_token,
-        "authentication_method": "MagicAuth",
+        "authentication_method": if impersonator.is_some() { "Impersonation" } else { "MagicAuth" },
+        "impersonator": impersonator.map(|email| json!({ "email": email, "reason": "support" })),
     });
     shared.authkit.people.lock().sessions.insert(refresh_token, session);
     http::json(StatusCode::OK, &body)

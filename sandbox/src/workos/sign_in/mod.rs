@@ -50,6 +50,8 @@ pub(super) struct AuthKit {
     calls: Mutex<Vec<(Call, String)>>,
     /// Set in every session token that is made.
     claims: Mutex<Map<String, Value>>,
+    /// Who acts as the people who sign in.
+    impersonator: Mutex<Option<String>>,
 }
 
 #[derive(Default)]
@@ -119,6 +121,10 @@ impl AuthKit {
 
     pub(super) fn set_claims(&self, claims: &Value) {
         *self.claims.lock() = claims.as_object().cloned().unwrap_or_default();
+    }
+
+    pub(super) fn set_impersonator(&self, email: &str) {
+        *self.impersonator.lock() = Some(email.to_owned());
     }
 
     pub(super) fn token(&self, claims: &Value, critical: &[&str]) -> String {
