@@ -36,6 +36,7 @@ mod recovery;
 mod relay;
 mod reload;
 mod retries;
+mod schemathesis;
 mod sdks;
 mod shutdown;
 mod sign_in;

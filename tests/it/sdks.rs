@@ -5,7 +5,6 @@
 
 use std::{
     io::Write as _,
-    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -19,6 +18,7 @@ use crate::{
     crash::World,
     harness::{
         app::{API_KEY, SECRET},
+        installed::{folder, installed},
         settings::CLIENT_ID,
     },
 };
@@ -50,30 +50,6 @@ fn given(world: &World) -> Value {
         "magic_auth_id": made.id, "code": made.code, "authorization_code": code,
         "code_verifier": verifier, "webhook": webhook, "signature": signature.expect("a signature"),
     })
-}
-
-/// A folder where what was installed stays until the build is cleaned.
-fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sdks").join(name);
-    std::fs::create_dir_all(&folder).expect("made");
-    folder
-}
-
-/// Whether an installation succeeded, now or before.
-fn installed(folder: &Path, command: &mut Command) -> bool {
-    let done = folder.join("installed");
-    if done.exists() {
-        return true;
-    }
-    let ended = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let well = ended.is_ok_and(|status| status.success());
-    if well {
-        std::fs::write(done, "").expect("written");
-    } else {
-        writeln!(std::io::stderr(), "{command:?} failed: nothing was checked with that library")
-            .expect("written");
-    }
-    well
 }
 
 async fn reads_everything(mut command: Command, given: Value) {

@@ -31,6 +31,7 @@ use runtime::{
     random::Entropy,
 };
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use url::Url;
 
 use super::{
@@ -160,10 +161,13 @@ impl SignInService {
             return Err(closing(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", detail)));
         }
         let body = self.bodies.read(head, body).await.map_err(|error| error.answer(MAX_BODY))?;
-        // serde_json's message could repeat a part of the body, which may be a code.
-        serde_json::from_slice(&body).map_err(|_| {
-            bad_request("The body is not the JSON object this path takes: see /openapi.json.")
-        })
+        // An object first: a list of values would pass for a struct. serde_json's message could
+        // repeat a part of the body, which may be a code.
+        serde_json::from_slice::<Map<String, Value>>(&body)
+            .and_then(|members| serde_json::from_value(Value::Object(members)))
+            .map_err(|_| {
+                bad_request("The body is not the JSON object this path takes: see /openapi.json.")
+            })
     }
 
     /// Reads a JSON body that may be absent; then it is `absent`.

@@ -7,10 +7,10 @@ use hyper::{
     header::{HeaderName, HeaderValue, WWW_AUTHENTICATE},
 };
 use runtime::http::{Answer, json, problem};
-use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::{
+    authorize::not_known,
     cookies::bearer,
     ending::logout_url,
     service::{SignInService, bad_request},
@@ -65,20 +65,27 @@ pub(super) fn not_signed_in() -> Answer {
     answer
 }
 
-#[derive(Default, Deserialize)]
-struct LogoutRequest {
-    /// Where WorkOS sends the browser afterwards.
-    #[serde(default)]
-    return_to: Option<String>,
+/// Where WorkOS sends the browser afterwards, which is all that a body may say.
+fn return_to(members: Map<String, Value>) -> Result<Option<String>, String> {
+    let mut return_to = None;
+    for (name, value) in members {
+        match (name.as_str(), value) {
+            ("return_to", Value::String(url)) => return_to = Some(url),
+            ("return_to", Value::Null) => {}
+            ("return_to", _) => return Err("return_to is not text.".to_owned()),
+            (name, _) => return Err(not_known(name)),
+        }
+    }
+    Ok(return_to)
 }
 
 /// Clears the cookies, and returns the URL that ends the session at WorkOS. Works for an expired
 /// session and while WorkOS does not answer: signing out must always work.
 pub(super) async fn logout(service: &SignInService, request: Request<Incoming>) -> Answer {
     let (head, body) = request.into_parts();
-    let read = service.read_json_or(LogoutRequest::default(), &head, body).await;
-    let LogoutRequest { return_to } = match read {
-        Ok(leave) => leave,
+    let return_to = match service.read_json_or(Map::new(), &head, body).await.map(return_to) {
+        Ok(Ok(return_to)) => return_to,
+        Ok(Err(detail)) => return bad_request(&detail),
         Err(refusal) => return refusal,
     };
     let return_to = match return_to.map(|text| service.config.origins.redirect(&text)) {

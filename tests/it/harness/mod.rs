@@ -5,6 +5,7 @@ pub mod app;
 pub mod certificates;
 pub mod collector;
 pub mod finish;
+pub mod installed;
 pub mod load;
 pub mod networks;
 pub mod program;
