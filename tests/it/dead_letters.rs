@@ -90,7 +90,7 @@ async fn each_reason_is_told_apart() {
     app.advance(3);
     app.outcome("dead", "workos_bad_answer", 1).await;
 
-    app.inbox.order(Step::Data, Misbehavior::Say("554 5.7.1 spam"));
+    app.inbox.order(Step::Data, Misbehavior::Say("554 5.6.0 content not accepted"));
     app.ask("alice@example.com").await;
     app.outcome("dead", "mail_refused", 1).await;
 

@@ -32,12 +32,12 @@ pub fn authority() -> (Vec<u8>, TlsAcceptor) {
     (certificates.authority_pem.clone().into_bytes(), certificates.acceptor())
 }
 
-async fn inbox(config: InboxConfig) -> Inbox {
+pub async fn inbox(config: InboxConfig) -> Inbox {
     let clock = Arc::new(ManualClock::at(SystemClock.now()));
     Inbox::start(free_port().await, config, clock).expect("starts")
 }
 
-fn mailer(url: &str, extra_ca: Option<&[u8]>) -> SmtpMailer {
+pub fn mailer(url: &str, extra_ca: Option<&[u8]>) -> SmtpMailer {
     let step = PATIENCE / 60;
     let timeouts = Timeouts { connect: step, command: step, last: step };
     let trust = tls::Trust::load(extra_ca).expect("usable");
@@ -68,7 +68,7 @@ fn mail_from(templates: Option<&Path>) -> Mail {
     templates.login_code(&EventId::parse("event_1").expect("valid"), &code, now).expect("renders")
 }
 
-async fn send(mailer: &SmtpMailer) -> Result<Accepted, SendError> {
+pub async fn send(mailer: &SmtpMailer) -> Result<Accepted, SendError> {
     let relay = in_time("a connection", mailer.connect()).await.map_err(SendError::NotSent)?;
     in_time("an answer", relay.send(&mail())).await
 }

@@ -46,6 +46,8 @@ pub enum Misbehavior {
     /// Replies with this line (without CRLF) and goes on. After the dot, a mail answered with
     /// anything but 2xx is not kept.
     Say(&'static str),
+    /// The same with bytes in any encoding, and a line break of its own.
+    SayBytes(&'static [u8]),
     /// Says nothing more until the other side gives up.
     Stall,
     /// Closes the connection without a reply.
@@ -135,6 +137,11 @@ impl Inbox {
     /// are carried out in order.
     pub fn order(&self, step: Step, fault: Misbehavior) {
         self.shared.orders.lock().push_back((step, fault));
+    }
+
+    /// Takes back the orders that were not carried out yet.
+    pub fn obey_no_more(&self) {
+        self.shared.orders.lock().clear();
     }
 
     /// Orders not carried out yet.

@@ -102,6 +102,7 @@ async fn obey(
             return Ok(Next::Protect);
         }
         "AUTH" => say(wire, log_in(shared, line)).await?,
+        "MAIL" if envelope.from.is_some() => say(wire, "503 5.5.1 nested MAIL command").await?,
         "MAIL" => {
             *envelope = Envelope { from: path(line), to: None };
             let valid = envelope.from.is_some();
@@ -197,7 +198,15 @@ async fn data(wire: &mut Wire, shared: &Shared, envelope: &mut Envelope) -> io::
             commit(wire, fault).await?;
             Ok(Next::End)
         }
-        Some(fault) => Ok(if commit(wire, fault).await? { Next::Continue } else { Next::End }),
+        Some(fault @ Misbehavior::SayBytes(bytes)) if bytes.starts_with(b"2") => {
+            shared.keep(&from, &to, raw);
+            Ok(if commit(wire, fault).await? { Next::Continue } else { Next::End })
+        }
+        // As Postfix does it: the transaction stays open after a refusal.
+        Some(fault) => {
+            *envelope = Envelope { from: Some(from), to: Some(to) };
+            Ok(if commit(wire, fault).await? { Next::Continue } else { Next::End })
+        }
     }
 }
 
@@ -228,6 +237,11 @@ async fn commit(wire: &mut Wire, fault: Misbehavior) -> io::Result<bool> {
         Misbehavior::Say(line) => {
             say(wire, line).await?;
             Ok(!line.starts_with("421"))
+        }
+        Misbehavior::SayBytes(bytes) => {
+            wire.write_all(bytes).await?;
+            wire.flush().await?;
+            Ok(!bytes.starts_with(b"421"))
         }
         Misbehavior::HangUp | Misbehavior::KeepAndHangUp => Ok(false),
         Misbehavior::Stall | Misbehavior::KeepAndStall => {

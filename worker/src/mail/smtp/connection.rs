@@ -2,6 +2,7 @@
 //! cleanly.
 
 use std::{
+    error::Error as _,
     fmt::Display,
     iter,
     sync::atomic::{AtomicBool, Ordering},
@@ -25,7 +26,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     config::{RelayConfig, Timeouts},
-    reply::{self, Phase, refusal, unavailable},
+    reply::{self, Concerns, Phase, Refusal, enhanced, refusal, unavailable},
     stream::{self, Greeted, within},
 };
 use crate::mail::{Accepted, Mail, SendError, message};
@@ -57,6 +58,21 @@ pub(super) enum Stage {
 pub(super) struct Failure {
     pub(super) stage: Stage,
     pub(super) error: SendError,
+    pub(super) concerns: Concerns,
+}
+
+impl Failure {
+    fn new(stage: Stage, error: SendError) -> Self {
+        Self { stage, error, concerns: Concerns::ThisMail }
+    }
+
+    fn refused(Refusal { fault, concerns }: Refusal) -> Self {
+        Self { stage: Stage::Begun, error: SendError::NotSent(fault), concerns }
+    }
+
+    fn lost(stage: Stage, fault: Fault) -> Self {
+        Self::new(stage, SendError::NotSent(fault))
+    }
 }
 
 impl SmtpConnection {
@@ -82,7 +98,7 @@ impl SmtpConnection {
                 .await?
                 .map_err(|error| not_opened(Phase::Auth, &error))?;
             if u16::from(answer.code()) != 235 {
-                return Err(refusal(Phase::Auth, answer.code().into()));
+                return Err(answered(Phase::Auth, &answer).fault);
             }
         }
         let (pipelining, smtputf8) = (offers.has("PIPELINING"), offers.has("SMTPUTF8"));
@@ -126,16 +142,20 @@ impl SmtpConnection {
 
     /// Sends one mail, from MAIL FROM to the reply after the final dot.
     pub(super) async fn transact(&mut self, mail: &Mail) -> Result<Accepted, Failure> {
-        let begun = |error| Failure { stage: Stage::Begun, error };
-        let commands = self.commands(mail).map_err(|fault| begun(SendError::NotSent(fault)))?;
+        let commands = self.commands(mail).map_err(|fault| Failure::lost(Stage::Begun, fault))?;
         self.clean = false;
-        let envelope = if self.pipelining {
-            self.envelope_at_once(&commands).await
-        } else {
-            self.envelope_stepwise(&commands).await
+        let limit = self.timeouts.command;
+        let envelope = async {
+            if self.pipelining {
+                self.envelope_at_once(&commands).await
+            } else {
+                self.envelope_stepwise(&commands).await
+            }
         };
-        envelope.map_err(|(stage, fault)| Failure { stage, error: SendError::NotSent(fault) })?;
-        let result = self.body(mail).await.map_err(begun);
+        // One limit for all answers of the envelope: a relay that is slow at one command is often
+        // quick at the others.
+        within(limit, envelope).await.map_err(|fault| Failure::lost(Stage::Begun, fault))??;
+        let result = self.body(mail).await;
         self.last_used = Instant::now();
         result
     }
@@ -161,19 +181,16 @@ impl SmtpConnection {
         ])
     }
 
-    async fn envelope_stepwise(&mut self, commands: &[String; 3]) -> Result<(), (Stage, Fault)> {
+    async fn envelope_stepwise(&mut self, commands: &[String; 3]) -> Result<(), Failure> {
         let mut stage = Stage::Unanswered;
         for (command, phase) in commands.iter().zip([Phase::Mail, Phase::Rcpt, Phase::Data]) {
-            let answer = within(self.timeouts.command, self.smtp.command(command))
-                .await
-                .map_err(|fault| (stage, fault))?;
-            match classify(phase, answer) {
+            match classify(phase, self.smtp.command(command).await) {
                 Answer::Good => stage = Stage::Begun,
-                Answer::Refused(fault) => {
+                Answer::Refused(refusal) => {
                     self.reset().await;
-                    return Err((Stage::Begun, fault));
+                    return Err(Failure::refused(refusal));
                 }
-                Answer::Lost(fault) => return Err((stage, fault)),
+                Answer::Lost(fault) => return Err(Failure::lost(stage, fault)),
             }
         }
         Ok(())
@@ -182,30 +199,32 @@ impl SmtpConnection {
     /// Sends all three commands in one write and reads three answers. The first refusal counts.
     /// After a refused recipient a relay refuses DATA too (RFC 2920, 3.1); if it does not, the
     /// connection is closed without a body.
-    async fn envelope_at_once(&mut self, commands: &[String; 3]) -> Result<(), (Stage, Fault)> {
+    async fn envelope_at_once(&mut self, commands: &[String; 3]) -> Result<(), Failure> {
         let mut stage = Stage::Unanswered;
         let mut refused = None;
-        let mut first = Some(self.timeouts.command);
         for phase in [Phase::Mail, Phase::Rcpt, Phase::Data] {
-            let answer = match first.take() {
-                Some(limit) => within(limit, self.smtp.command(commands.concat())).await,
-                None => within(self.timeouts.command, self.smtp.read_response()).await,
+            let answer = match phase {
+                Phase::Mail => self.smtp.command(commands.concat()).await,
+                _ => self.smtp.read_response().await,
             };
-            match (classify(phase, answer.map_err(|fault| (stage, fault))?), refused.take()) {
+            match (classify(phase, answer), refused.take()) {
                 // The body is open although an address was refused: not reset, the connection is
                 // not reused.
-                (Answer::Good, Some(fault)) if phase == Phase::Data => {
-                    return Err((Stage::Begun, fault));
+                (Answer::Good, Some(refusal)) if phase == Phase::Data => {
+                    return Err(Failure::refused(refusal));
                 }
                 (Answer::Good, earlier) => refused = earlier,
-                (Answer::Refused(fault), earlier) => refused = earlier.or(Some(fault)),
-                (Answer::Lost(fault), earlier) => return Err((stage, earlier.unwrap_or(fault))),
+                (Answer::Refused(refusal), earlier) => refused = earlier.or(Some(refusal)),
+                (Answer::Lost(fault), earlier) => {
+                    let lost = Failure::lost(stage, fault);
+                    return Err(earlier.map_or(lost, Failure::refused));
+                }
             }
             stage = Stage::Begun;
         }
-        let Some(fault) = refused else { return Ok(()) };
+        let Some(refusal) = refused else { return Ok(()) };
         self.reset().await;
-        Err((Stage::Begun, fault))
+        Err(Failure::refused(refusal))
     }
 
     /// Resets the connection (RSET), so that it can be reused.
@@ -216,27 +235,32 @@ impl SmtpConnection {
 
     /// Sends the body and the final dot. A failure before the dot means that the mail was not sent;
     /// after it, that is unknown.
-    async fn body(&mut self, mail: &Mail) -> Result<Accepted, SendError> {
+    async fn body(&mut self, mail: &Mail) -> Result<Accepted, Failure> {
         let dot_written = AtomicBool::new(false);
         // lettre writes the final dot right after the iterator has ended.
         let parts = iter::once(mail.expose()).chain(iter::from_fn(|| {
             dot_written.store(true, Ordering::Relaxed);
             None
         }));
-        let ambiguous = |detail: &'static str| Err(SendError::Ambiguous(detail.into()));
+        let ambiguous = |detail: &'static str| {
+            Err(Failure::new(Stage::Begun, SendError::Ambiguous(detail.into())))
+        };
         match timeout(self.timeouts.last, self.smtp.message_iter(parts)).await {
             Ok(Ok(response)) if u16::from(response.code()) == 250 => {
                 self.clean = true;
-                let receipt = reply::receipt(response.message().last().unwrap_or_default());
-                Ok(Accepted { receipt })
+                let receipt = response.message().map(reply::receipt).find(|id| !id.is_empty());
+                Ok(Accepted { receipt: receipt.unwrap_or_default() })
             }
             Ok(Err(error)) if error.status().is_some() && dot_written.load(Ordering::Relaxed) => {
-                let code = error.status().map_or(0, u16::from);
-                self.clean = code != 421;
-                Err(SendError::NotSent(refusal(Phase::Last, code)))
+                // Some relays keep the transaction open, and would refuse the next person's mail.
+                if error.status().map(u16::from) != Some(421) {
+                    self.reset().await;
+                }
+                Err(Failure::refused(refused(Phase::Last, &error)))
             }
             _ if !dot_written.load(Ordering::Relaxed) => {
-                Err(SendError::NotSent(unavailable("the connection broke while the mail was sent")))
+                let fault = unavailable("the connection broke while the mail was sent");
+                Err(Failure::lost(Stage::Begun, fault))
             }
             Ok(Ok(_)) => ambiguous("the answer of the relay to the final dot is not valid"),
             Ok(Err(_)) => ambiguous("the relay hung up after the final dot"),
@@ -247,7 +271,7 @@ impl SmtpConnection {
 
 enum Answer {
     Good,
-    Refused(Fault),
+    Refused(Refusal),
     Lost(Fault),
 }
 
@@ -257,21 +281,34 @@ fn classify(phase: Phase, answer: Result<Response, SmtpError>) -> Answer {
         Ok(response) => {
             let code = u16::from(response.code());
             let wanted = if phase == Phase::Data { code == 354 } else { matches!(code, 250..=252) };
-            if wanted { Answer::Good } else { Answer::Lost(refusal(phase, code)) }
+            if wanted { Answer::Good } else { Answer::Lost(answered(phase, &response).fault) }
         }
         Err(error) => match error.status().map(u16::from) {
             // 421 announces that the relay closes the connection.
-            Some(421) => Answer::Lost(refusal(phase, 421)),
-            Some(code) => Answer::Refused(refusal(phase, code)),
+            Some(421) => Answer::Lost(refused(phase, &error).fault),
+            Some(_) => Answer::Refused(refused(phase, &error)),
             None => Answer::Lost(unavailable("the connection to the relay broke")),
         },
     }
 }
 
+/// The meaning of an answer that is not the one wanted.
+fn answered(phase: Phase, response: &Response) -> Refusal {
+    let code = u16::from(response.code());
+    refusal(phase, code, response.message().find_map(|text| enhanced(code, text)))
+}
+
+/// The meaning of a refusal. lettre keeps the text of its answer as the source of the error.
+fn refused(phase: Phase, error: &SmtpError) -> Refusal {
+    let code = error.status().map_or(0, u16::from);
+    let text = error.source().map(ToString::to_string).unwrap_or_default();
+    refusal(phase, code, text.lines().find_map(|line| enhanced(code, line)))
+}
+
 /// The fault for a failure while the connection is opened.
 fn not_opened(phase: Phase, error: &SmtpError) -> Fault {
     match error.status() {
-        Some(code) => refusal(phase, code.into()),
+        Some(_) => refused(phase, error).fault,
         // How lettre reports that the relay offers no known mechanism.
         None if phase == Phase::Auth && error.is_client() => Fault::misconfigured(
             Reason::RelayRefusedUs,

@@ -10,7 +10,7 @@ use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
 };
 
-use super::reply::{Phase, refusal, unavailable};
+use super::reply::{Phase, enhanced, refusal, unavailable};
 
 /// Longest line. RFC 5321, 4.5.3.1.5 allows 512 bytes.
 const MAX_LINE: u64 = 1024;
@@ -115,7 +115,8 @@ async fn read_answer<S: AsyncRead + Unpin>(
         (&mut *wire).take(MAX_LINE).read_until(b'\n', &mut line).await.map_err(|_| broken_off())?;
         let (code, last, text) = split(&line).ok_or_else(broken_off)?;
         if code != expected {
-            return Err(refusal(Phase::Hello, code));
+            let enhanced = enhanced(code, &text);
+            return Err(refusal(Phase::Hello, code, enhanced).fault);
         }
         texts.push(text);
         if last {

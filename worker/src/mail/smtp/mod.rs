@@ -8,6 +8,8 @@
 mod config;
 mod connection;
 mod hello;
+mod plain;
+mod refusals;
 mod reply;
 mod stream;
 
@@ -25,6 +27,7 @@ use tokio::time::Instant;
 
 use self::{
     connection::{SmtpConnection, Stage},
+    refusals::Refusals,
     reply::result_label,
 };
 use super::{Accepted, Mail, Mailer, RelayConnection, SendError};
@@ -79,6 +82,7 @@ pub struct SmtpMailer {
     server: Arc<Server>,
     metrics: Arc<Metrics>,
     state: Arc<Mutex<Reachability>>,
+    refusals: Arc<Refusals>,
 }
 
 /// The result of the last contact with the relay.
@@ -102,7 +106,7 @@ impl SmtpMailer {
         let server = Arc::new(Server { host: config.host.clone(), port: config.port });
         let manager = Manager { config: Arc::new(config), metrics: Arc::clone(&metrics) };
         let pool = Pool::builder(manager).max_size(connections.max(1)).build()?;
-        Ok(Self { pool, server, metrics, state: Arc::default() })
+        Ok(Self { pool, server, metrics, state: Arc::default(), refusals: Arc::default() })
     }
 
     async fn checked_out(&self) -> Result<managed::Object<Manager>, Fault> {
@@ -132,7 +136,8 @@ impl Mailer for SmtpMailer {
         match trace::within(&trace::relay("SMTP connect", &self.server), self.checked_out()).await {
             Ok(connection) => {
                 let (server, metrics) = (Arc::clone(&self.server), Arc::clone(&self.metrics));
-                Ok(Box::new(Pooled { connection, pool: self.pool.clone(), server, metrics, begun }))
+                let (pool, refusals) = (self.pool.clone(), Arc::clone(&self.refusals));
+                Ok(Box::new(Pooled { connection, pool, server, metrics, refusals, begun }))
             }
             Err(fault) => {
                 self.metrics
@@ -168,6 +173,7 @@ struct Pooled {
     pool: Pool<Manager>,
     server: Arc<Server>,
     metrics: Arc<Metrics>,
+    refusals: Arc<Refusals>,
     begun: Instant,
 }
 
@@ -203,7 +209,7 @@ impl Pooled {
             };
             result = self.connection.transact(mail).await;
         }
-        let result = result.map_err(|failure| failure.error);
+        let result = self.refusals.judge(&mail.recipient, result);
         self.metrics.smtp(result_label(result.as_ref()), self.begun.elapsed());
         result
     }

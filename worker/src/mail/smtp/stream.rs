@@ -21,6 +21,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::{
     config::{RelayConfig, Security},
     hello::{self, Extensions},
+    plain::Plain,
     reply::unavailable,
 };
 
@@ -71,7 +72,8 @@ where
         }
     }
     greeting.extend(b"250 8BITMIME\r\n");
-    (Box::new(Guarded { stream, greeting, dropping_ehlo: true, room: MAX_ANSWER }), offers)
+    let (plain, pending) = (Plain::default(), greeting);
+    (Box::new(Guarded { stream, plain, pending, dropping_ehlo: true, room: MAX_ANSWER }), offers)
 }
 
 /// Runs one step within its limit.
@@ -105,11 +107,13 @@ async fn encrypt(config: &RelayConfig, tcp: TcpStream) -> Result<TlsStream<TcpSt
 }
 
 /// A stream for lettre, which always reads a greeting and sends EHLO. Both were done already, so it
-/// reads a greeting made here, and its EHLO is dropped. The bytes read in answer to one write are
-/// bounded.
+/// reads a greeting made here, and its EHLO is dropped. It reads answers in their plain form, and
+/// the bytes read in answer to one write are bounded.
 struct Guarded<S> {
     stream: S,
-    greeting: Vec<u8>,
+    plain: Plain,
+    /// In their plain form, and not read yet.
+    pending: Vec<u8>,
     dropping_ehlo: bool,
     room: usize,
 }
@@ -133,21 +137,23 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.greeting.is_empty() {
-            let now = self.greeting.len().min(buffer.remaining());
-            buffer.put_slice(&self.greeting[..now]);
-            self.greeting.drain(..now);
-            return Poll::Ready(Ok(()));
+        if self.pending.is_empty() {
+            if self.room == 0 {
+                return Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "an answer without an end",
+                )));
+            }
+            let mut bytes = [0; 1024];
+            let mut read = ReadBuf::new(&mut bytes);
+            let this = &mut *self;
+            ready!(Pin::new(&mut this.stream).poll_read(context, &mut read))?;
+            this.room = this.room.saturating_sub(read.filled().len());
+            this.plain.rewrite(read.filled(), &mut this.pending);
         }
-        if self.room == 0 {
-            return Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "an answer without an end",
-            )));
-        }
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        self.room = self.room.saturating_sub(buffer.filled().len() - before);
+        let now = self.pending.len().min(buffer.remaining());
+        buffer.put_slice(&self.pending[..now]);
+        self.pending.drain(..now);
         Poll::Ready(Ok(()))
     }
 }
@@ -185,7 +191,8 @@ mod tests {
         let endless = tokio::io::join(tokio::io::repeat(b'x'), tokio::io::sink());
         let mut wire = Guarded {
             stream: endless,
-            greeting: b"220 hi\r\n".to_vec(),
+            plain: Plain::default(),
+            pending: b"220 hi\r\n".to_vec(),
             dropping_ehlo: true,
             room: MAX_ANSWER,
         };

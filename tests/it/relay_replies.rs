@@ -1,0 +1,83 @@
+//! What relays really say, and what follows from it.
+
+use domain::fault::{Fault, Reason, Severity};
+use sandbox::inbox::{InboxConfig, Misbehavior, Step};
+use worker::mail::{Accepted, SendError};
+
+use crate::{
+    crash::World,
+    harness::{eventually, in_time, program::Program},
+    relay::{inbox, mailer, send},
+};
+
+fn reason(result: Result<Accepted, SendError>) -> (Severity, Reason) {
+    match result {
+        Err(SendError::NotSent(Fault { severity, reason, .. })) => (severity, reason),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The text of an answer is for people, in any encoding.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_its_digits() {
+    for without_pipelining in [false, true] {
+        let inbox = inbox(InboxConfig { without_pipelining, ..InboxConfig::default() }).await;
+        let mailer = mailer(&format!("smtp://{}?tls=none", inbox.address()), None);
+        for (answer, receipt) in [
+            (&b"250 2.0.0 acept\xe9: queued as 4Zx1Q\r\n"[..], "4Zx1Q"),
+            (b"250 2.0.0 \xb7\xa2\xcb\xcd\r\n", ""),
+            (b"250\r\n", ""),
+            (b"250-2.0.0 one\r\n250 two\xff\r\n", ""),
+            (b"250-2.0.0 queued as 5Zx\r\n250\r\n", ""),
+        ] {
+            inbox.order(Step::Dot, Misbehavior::SayBytes(answer));
+            let accepted = send(&mailer).await.expect("accepted");
+            assert_eq!(accepted.receipt, receipt, "{}", String::from_utf8_lossy(answer));
+        }
+        assert_eq!((inbox.count(), inbox.connections()), (5, 1), "one mail each");
+        inbox.order(Step::Rcpt, Misbehavior::SayBytes(b"550 5.1.1 inconnu\xe9\r\n"));
+        let hers = (Severity::Permanent, Reason::RecipientRefused);
+        assert_eq!(reason(send(&mailer).await), hers);
+        inbox.order(Step::Dot, Misbehavior::SayBytes(b"552 5.3.4 gr\xf6\xdfe\r\n"));
+        assert_eq!(reason(send(&mailer).await), (Severity::Permanent, Reason::MailRefused));
+        send(&mailer).await.expect("sent");
+    }
+}
+
+/// Postfix keeps a transaction open after a refusal of the whole mail.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_mail_does_not_cost_the_next_one() {
+    let inbox = inbox(InboxConfig::default()).await;
+    let mailer = mailer(&format!("smtp://{}?tls=none", inbox.address()), None);
+    for answer in ["550 5.6.0 content", "450 4.7.1 greylisted", "554 transaction failed"] {
+        inbox.order(Step::Dot, Misbehavior::Say(answer));
+        send(&mailer).await.expect_err(answer);
+        send(&mailer).await.expect("the next one is sent at once");
+    }
+    assert_eq!((inbox.count(), inbox.connections()), (3, 1));
+}
+
+/// A relay that does not know us says so of each recipient.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_refuses_everybody_is_told_and_most_mails_go_out_when_it_is_mended() {
+    for (answer, buried) in [
+        ("554 5.7.1 Relay access denied", 0),
+        ("504 5.5.2 Helo command rejected", 0),
+        ("550 relay not permitted", 2),
+    ] {
+        let world = World::new().await;
+        let program = Program::start("serve", &world.env(), &world.log()).await;
+        (0..60).for_each(|_| world.inbox.order(Step::Rcpt, Misbehavior::Say(answer)));
+        for n in 0..8 {
+            world.ask(&program, &format!("p{n}@example.com")).await;
+        }
+        eventually("it is told", async || {
+            (program.exposition().await.count("authpost_paused") == 1).then_some(())
+        })
+        .await;
+        world.inbox.obey_no_more();
+        in_time("their mails", world.inbox.reached(8 - buried)).await;
+        assert_eq!(program.exposition().await.outcomes("dead"), buried, "{answer}");
+        program.stop().await;
+    }
+}
