@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod crypto;
+pub mod dial;
 pub mod failpoint;
 pub mod health;
 pub mod http;

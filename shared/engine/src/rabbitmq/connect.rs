@@ -22,11 +22,9 @@ use lapin::{
     tcp::AsyncTcpStream,
     uri::{AMQPScheme, AMQPUri},
 };
+use runtime::dial::dial;
 use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt as _};
 
@@ -55,9 +53,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for S {}
 
 async fn open(uri: &AMQPUri, tls: Arc<ClientConfig>) -> io::Result<Box<dyn Transport>> {
     let host = uri.authority.host.trim_matches(['[', ']']).to_owned();
-    let tcp = TcpStream::connect((host.as_str(), uri.authority.port)).await?;
-    // Frames are small and wait for an answer: Nagle's algorithm would delay them.
-    tcp.set_nodelay(true)?;
+    let tcp = dial(&host, uri.authority.port).await?;
     match uri.scheme {
         AMQPScheme::AMQP => Ok(Box::new(tcp)),
         AMQPScheme::AMQPS => {
@@ -99,7 +95,7 @@ impl Reactor for Network {
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
         async move {
-            let tcp: Box<dyn Transport> = Box::new(TcpStream::connect(address).await?);
+            let tcp: Box<dyn Transport> = Box::new(tokio::net::TcpStream::connect(address).await?);
             Ok(tcp.compat())
         }
     }
