@@ -167,7 +167,7 @@ impl WorkerSettings {
     pub fn terms(&self) -> Terms {
         let relay = self.relay.timeouts();
         Terms {
-            lease: ::workos::LONGEST_WAIT_AT_GATE + self.api.timeout + relay.connecting() + SLACK,
+            lease: ::workos::LONGEST_WAIT_AT_GATE + self.api.timeout + relay.connect + SLACK,
             sending: relay.transaction() + SLACK,
             done: self.dedupe_ttl,
             user_limit: self.user_limit,

@@ -144,7 +144,7 @@ fn leases_cover_the_steps_under_them() {
     let (_, worker, ..) =
         read(&["--smtp-timeout=100 s", "--workos-timeout=20 s"]).expect("complete");
     let terms = worker.terms();
-    assert!(terms.lease > worker.api.timeout + worker.relay.timeouts().connecting());
+    assert!(terms.lease > worker.api.timeout + worker.relay.timeouts().connect);
     assert!(terms.sending > worker.relay.timeouts().transaction());
 }
 

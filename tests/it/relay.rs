@@ -1,6 +1,6 @@
 //! The relay: TLS, authentication, reuse of connections, and what counts as wrong configuration.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use domain::{
     address::EmailAddress,
@@ -37,8 +37,11 @@ pub async fn inbox(config: InboxConfig) -> Inbox {
     Inbox::start(free_port().await, config, clock).expect("starts")
 }
 
+/// How long a relay may take to be ready, and for the answers of each part of a mail.
+pub const LIMIT: Duration = PATIENCE.checked_div(60).expect("not zero");
+
 pub fn mailer(url: &str, extra_ca: Option<&[u8]>) -> SmtpMailer {
-    let step = PATIENCE / 60;
+    let step = LIMIT;
     let timeouts = Timeouts { connect: step, command: step, last: step };
     let trust = tls::Trust::load(extra_ca).expect("usable");
     let relay =

@@ -7,7 +7,7 @@ use worker::mail::{Accepted, SendError};
 use crate::{
     crash::World,
     harness::{eventually, in_time, program::Program},
-    relay::{inbox, mailer, send},
+    relay::{LIMIT, inbox, mailer, send},
 };
 
 fn reason(result: Result<Accepted, SendError>) -> (Severity, Reason) {
@@ -42,6 +42,22 @@ async fn an_answer_is_its_digits() {
         assert_eq!(reason(send(&mailer).await), (Severity::Permanent, Reason::MailRefused));
         send(&mailer).await.expect("sent");
     }
+}
+
+/// Some greet late on purpose, some look an address up elsewhere first: one limit for all steps.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_may_be_slow_at_any_one_step() {
+    let inbox = inbox(InboxConfig::default()).await;
+    let mailer = || mailer(&format!("smtp://{}?tls=none", inbox.address()), None);
+    let slow = LIMIT * 6 / 10;
+    inbox.order(Step::Greeting, Misbehavior::SayLate(slow, "220 inbox.test"));
+    inbox.order(Step::Rcpt, Misbehavior::SayLate(slow, "250 2.1.5 Ok"));
+    inbox.order(Step::Data, Misbehavior::Say("451 4.3.0 the address was only said to be good"));
+    assert_eq!(reason(send(&mailer()).await).1, Reason::RelayDeferred);
+    inbox.order(Step::Greeting, Misbehavior::SayLate(slow, "220 inbox.test"));
+    inbox.order(Step::Ehlo, Misbehavior::SayLate(slow, "250 inbox.test"));
+    let late = send(&mailer()).await.expect_err("too slow in all");
+    assert!(format!("{late:?}").contains("AUTHPOST_SMTP_CONNECT_TIMEOUT"), "{late:?}");
 }
 
 /// Postfix keeps a transaction open after a refusal of the whole mail.

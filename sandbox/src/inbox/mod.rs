@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use domain::clock::Clock;
@@ -48,6 +49,8 @@ pub enum Misbehavior {
     Say(&'static str),
     /// The same with bytes in any encoding, and a line break of its own.
     SayBytes(&'static [u8]),
+    /// Replies with this line so much later.
+    SayLate(Duration, &'static str),
     /// Says nothing more until the other side gives up.
     Stall,
     /// Closes the connection without a reply.

@@ -238,6 +238,11 @@ async fn commit(wire: &mut Wire, fault: Misbehavior) -> io::Result<bool> {
             say(wire, line).await?;
             Ok(!line.starts_with("421"))
         }
+        Misbehavior::SayLate(wait, line) => {
+            tokio::time::sleep(wait).await;
+            say(wire, line).await?;
+            Ok(true)
+        }
         Misbehavior::SayBytes(bytes) => {
             wire.write_all(bytes).await?;
             wire.flush().await?;

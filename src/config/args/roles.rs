@@ -147,19 +147,19 @@ pub struct WorkerOptions {
     /// File with the value of SMTP_URL
     #[arg(long, env = "SMTP_URL_FILE", value_name = "FILE")]
     pub smtp_url_file: Option<PathBuf>,
-    /// Timeout for each step of connecting to the relay
+    /// Timeout until the relay is ready for mails: TCP, TLS, greeting and login
     #[arg(
         long,
         env = "AUTHPOST_SMTP_CONNECT_TIMEOUT",
-        default_value = "4 s",
+        default_value = "20 s",
         value_name = "DURATION"
     )]
     pub smtp_connect_timeout: String,
-    /// Timeout for the relay's answer to each command
+    /// Timeout for the relay's answers to the envelope of a mail
     #[arg(
         long,
         env = "AUTHPOST_SMTP_COMMAND_TIMEOUT",
-        default_value = "5 s",
+        default_value = "15 s",
         value_name = "DURATION"
     )]
     pub smtp_command_timeout: String,

@@ -22,32 +22,28 @@ pub enum Security {
 /// ten minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For the TCP connection, and for each step after it until the relay is ready for mails.
+    /// Until the relay is ready for mails: TCP, TLS, greeting, login. A relay may be slow at any of
+    /// them: some greet late on purpose.
     pub connect: Duration,
-    /// For the answer to each command.
+    /// For the answers to MAIL, RCPT and DATA together.
     pub command: Duration,
     /// For the answer to the final dot: relays scan and deliver before it.
     pub last: Duration,
 }
 
 impl Timeouts {
-    /// Longest time to a ready connection: TCP, TLS, greeting, AUTH.
-    pub fn connecting(&self) -> Duration {
-        self.connect * 5
-    }
-
-    /// Longest time of a transaction: a first command on a connection that turns out stale, a new
-    /// connection, MAIL, RCPT, DATA, and the final dot.
+    /// Longest time of a transaction: the envelope on a connection that turns out stale, a new
+    /// connection, the envelope again, and the final dot.
     pub fn transaction(&self) -> Duration {
-        self.connecting() + self.command * 4 + self.last
+        self.connect + self.command * 2 + self.last
     }
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            connect: Duration::from_secs(4),
-            command: Duration::from_secs(5),
+            connect: Duration::from_secs(20),
+            command: Duration::from_secs(15),
             last: Duration::from_secs(40),
         }
     }

@@ -78,7 +78,8 @@ impl Failure {
 impl SmtpConnection {
     /// Opens a connection and logs in.
     pub(super) async fn open(config: &RelayConfig) -> Result<Self, Fault> {
-        Self::log_in(stream::open(config).await?, config).await
+        let opening = async { Self::log_in(stream::open(config).await?, config).await };
+        within(config.timeouts.connect, "AUTHPOST_SMTP_CONNECT_TIMEOUT", opening).await?
     }
 
     /// Logs in on a stream, if there are credentials.
@@ -86,16 +87,16 @@ impl SmtpConnection {
         (stream, offers): Greeted,
         config: &RelayConfig,
     ) -> Result<Self, Fault> {
-        let Timeouts { connect, .. } = config.timeouts;
         let hello = ClientId::Domain(config.hello.clone());
-        let mut smtp = within(connect, AsyncSmtpConnection::connect_with_transport(stream, &hello))
-            .await?
+        let mut smtp = AsyncSmtpConnection::connect_with_transport(stream, &hello)
+            .await
             .map_err(|error| not_opened(Phase::Hello, &error))?;
         if let Some((user, password)) = &config.credentials {
             let credentials = Credentials::new(user.clone(), password.expose_secret().to_owned());
             let mechanisms = [Mechanism::Plain, Mechanism::Login];
-            let answer = within(connect, smtp.auth(&mechanisms, &credentials))
-                .await?
+            let answer = smtp
+                .auth(&mechanisms, &credentials)
+                .await
                 .map_err(|error| not_opened(Phase::Auth, &error))?;
             if u16::from(answer.code()) != 235 {
                 return Err(answered(Phase::Auth, &answer).fault);
@@ -145,16 +146,19 @@ impl SmtpConnection {
         let commands = self.commands(mail).map_err(|fault| Failure::lost(Stage::Begun, fault))?;
         self.clean = false;
         let limit = self.timeouts.command;
+        let mut stage = Stage::Unanswered;
         let envelope = async {
             if self.pipelining {
-                self.envelope_at_once(&commands).await
+                self.envelope_at_once(&commands, &mut stage).await
             } else {
-                self.envelope_stepwise(&commands).await
+                self.envelope_stepwise(&commands, &mut stage).await
             }
         };
         // One limit for all answers of the envelope: a relay that is slow at one command is often
         // quick at the others.
-        within(limit, envelope).await.map_err(|fault| Failure::lost(Stage::Begun, fault))??;
+        within(limit, "AUTHPOST_SMTP_COMMAND_TIMEOUT", envelope)
+            .await
+            .map_err(|fault| Failure::lost(stage, fault))??;
         let result = self.body(mail).await;
         self.last_used = Instant::now();
         result
@@ -181,16 +185,19 @@ impl SmtpConnection {
         ])
     }
 
-    async fn envelope_stepwise(&mut self, commands: &[String; 3]) -> Result<(), Failure> {
-        let mut stage = Stage::Unanswered;
+    async fn envelope_stepwise(
+        &mut self,
+        commands: &[String; 3],
+        stage: &mut Stage,
+    ) -> Result<(), Failure> {
         for (command, phase) in commands.iter().zip([Phase::Mail, Phase::Rcpt, Phase::Data]) {
             match classify(phase, self.smtp.command(command).await) {
-                Answer::Good => stage = Stage::Begun,
+                Answer::Good => *stage = Stage::Begun,
                 Answer::Refused(refusal) => {
                     self.reset().await;
                     return Err(Failure::refused(refusal));
                 }
-                Answer::Lost(fault) => return Err(Failure::lost(stage, fault)),
+                Answer::Lost(fault) => return Err(Failure::lost(*stage, fault)),
             }
         }
         Ok(())
@@ -199,8 +206,11 @@ impl SmtpConnection {
     /// Sends all three commands in one write and reads three answers. The first refusal counts.
     /// After a refused recipient a relay refuses DATA too (RFC 2920, 3.1); if it does not, the
     /// connection is closed without a body.
-    async fn envelope_at_once(&mut self, commands: &[String; 3]) -> Result<(), Failure> {
-        let mut stage = Stage::Unanswered;
+    async fn envelope_at_once(
+        &mut self,
+        commands: &[String; 3],
+        stage: &mut Stage,
+    ) -> Result<(), Failure> {
         let mut refused = None;
         for phase in [Phase::Mail, Phase::Rcpt, Phase::Data] {
             let answer = match phase {
@@ -216,11 +226,11 @@ impl SmtpConnection {
                 (Answer::Good, earlier) => refused = earlier,
                 (Answer::Refused(refusal), earlier) => refused = earlier.or(Some(refusal)),
                 (Answer::Lost(fault), earlier) => {
-                    let lost = Failure::lost(stage, fault);
+                    let lost = Failure::lost(*stage, fault);
                     return Err(earlier.map_or(lost, Failure::refused));
                 }
             }
-            stage = Stage::Begun;
+            *stage = Stage::Begun;
         }
         let Some(refusal) = refused else { return Ok(()) };
         self.reset().await;

@@ -10,6 +10,7 @@ use std::{
 
 use domain::fault::{Fault, Reason};
 use lettre::transport::smtp::client::AsyncTokioStream;
+use runtime::dial::dial;
 use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -32,30 +33,21 @@ const MAX_ANSWER: usize = 256 * 1024;
 /// A stream to the relay after the greeting, as lettre's, with the extensions offered.
 pub(super) type Greeted = (Box<dyn AsyncTokioStream>, Extensions);
 
-/// Connects, sets up TLS and greets, each step within `config.timeouts.connect`.
+/// Connects, sets up TLS and greets.
 pub(super) async fn open(config: &RelayConfig) -> Result<Greeted, Fault> {
-    let limit = config.timeouts.connect;
-    let tcp = within(limit, TcpStream::connect((config.host.as_str(), config.port)))
-        .await?
-        .map_err(|error| {
-            Fault::transient(
-                Reason::RelayUnavailable,
-                format!("no connection to the relay: {}", error.kind()),
-            )
-        })?;
-    // Commands are small writes that wait for an answer: Nagle's algorithm would add 40 ms to every
-    // mail.
-    tcp.set_nodelay(true).map_err(|_| unavailable("the connection broke"))?;
+    let tcp = dial(&config.host, config.port).await.map_err(|error| {
+        Fault::transient(Reason::RelayUnavailable, format!("no connection to the relay: {error}"))
+    })?;
     match config.security {
-        Security::None => Ok(greeted(within(limit, hello::greeting(tcp, &config.hello)).await??)),
+        Security::None => Ok(greeted(hello::greeting(tcp, &config.hello).await?)),
         Security::Implicit => {
             let stream = encrypt(config, tcp).await?;
-            Ok(greeted(within(limit, hello::greeting(stream, &config.hello)).await??))
+            Ok(greeted(hello::greeting(stream, &config.hello).await?))
         }
         Security::StartTls => {
-            let tcp = within(limit, hello::starttls(tcp, &config.hello)).await??;
+            let tcp = hello::starttls(tcp, &config.hello).await?;
             let stream = encrypt(config, tcp).await?;
-            Ok(greeted(within(limit, hello::hello_again(stream, &config.hello)).await??))
+            Ok(greeted(hello::hello_again(stream, &config.hello).await?))
         }
     }
 }
@@ -76,12 +68,16 @@ where
     (Box::new(Guarded { stream, plain, pending, dropping_ehlo: true, room: MAX_ANSWER }), offers)
 }
 
-/// Runs one step within its limit.
+/// Runs steps that share one limit. `setting` is the option that sets it.
 pub(super) async fn within<T>(
     limit: std::time::Duration,
-    step: impl Future<Output = T>,
+    setting: &'static str,
+    steps: impl Future<Output = T>,
 ) -> Result<T, Fault> {
-    timeout(limit, step).await.map_err(|_| unavailable("the relay did not answer in time"))
+    timeout(limit, steps).await.map_err(|_| {
+        let detail = format!("the relay did not answer within {limit:?} ({setting})");
+        Fault::transient(Reason::RelayUnavailable, detail)
+    })
 }
 
 fn misconfigured(detail: &'static str) -> Fault {
@@ -91,19 +87,39 @@ fn misconfigured(detail: &'static str) -> Fault {
 async fn encrypt(config: &RelayConfig, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Fault> {
     let name = ServerName::try_from(config.host.clone())
         .map_err(|_| misconfigured("the host of the relay is not a name that TLS can check"))?;
-    let handshake =
-        within(config.timeouts.connect, TlsConnector::from(config.tls.clone()).connect(name, tcp))
-            .await?;
+    let handshake = TlsConnector::from(config.tls.clone()).connect(name, tcp).await;
     handshake.map_err(|error| {
         // A broken connection may work next time; an unacceptable certificate will not.
-        let ours =
-            error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>);
-        if ours {
-            misconfigured("the relay's certificate or TLS version is not acceptable")
-        } else {
-            unavailable("the connection broke during the TLS handshake")
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(error) => misconfigured(tls_problem(error)),
+            None => unavailable("the connection broke during the TLS handshake"),
         }
     })
+}
+
+/// Why the two sides do not agree on TLS.
+fn tls_problem(error: &rustls::Error) -> &'static str {
+    use rustls::{AlertDescription as Alert, CertificateError as Bad, Error};
+    match error {
+        Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => {
+            "the relay's certificate has expired"
+        }
+        Error::InvalidCertificate(Bad::NotValidYet | Bad::NotValidYetContext { .. }) => {
+            "the relay's certificate is not valid yet: is the clock right?"
+        }
+        Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
+            "the relay's certificate is of another host name than SMTP_URL's"
+        }
+        Error::InvalidCertificate(Bad::UnknownIssuer) => {
+            "the relay's certificate is of an unknown authority: is AUTHPOST_EXTRA_CA missing?"
+        }
+        Error::InvalidCertificate(_) => "the relay's certificate is not acceptable",
+        Error::AlertReceived(Alert::CertificateRequired) => "the relay wants a client certificate",
+        Error::InvalidMessage(_) => {
+            "the relay does not speak TLS there: smtps:// begins with TLS, smtp:// with STARTTLS"
+        }
+        _ => "the relay and we do not agree on a version or cipher of TLS",
+    }
 }
 
 /// A stream for lettre, which always reads a greeting and sends EHLO. Both were done already, so it
