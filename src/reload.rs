@@ -10,13 +10,16 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use worker::{
     CircuitBreaker,
-    mail::{Mailer, render::Templates, smtp::SmtpMailer},
+    mail::{Mailer, render::Templates},
 };
 use workos::ApiKey;
 
-use crate::config::{
-    Problems,
-    settings::{Settings, WorkerSettings},
+use crate::{
+    config::{
+        Problems,
+        settings::{Settings, WorkerSettings},
+    },
+    wiring,
 };
 
 /// Reads the configuration again: the same flags and variables, and the files that they name.
@@ -40,10 +43,7 @@ pub(crate) struct Mails {
 
 impl Mails {
     fn take(&self, settings: &WorkerSettings) -> anyhow::Result<()> {
-        let concurrency = usize::from(settings.concurrency);
-        let metrics = Arc::clone(&self.metrics);
-        let mailer = SmtpMailer::new(settings.relay.clone(), concurrency, metrics)?;
-        self.mailer.replace_by(&Live::new(Arc::new(mailer)));
+        self.mailer.replace_by(&Live::new(wiring::mailer(settings, &self.metrics)?));
         self.templates.replace_by(&settings.templates);
         self.breaker.try_again();
         Ok(())

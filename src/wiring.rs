@@ -8,8 +8,12 @@ use domain::{
     nonces::NonceStore,
 };
 use ingress::sign_in::{self, SignInService};
-use runtime::{health::Heartbeat, live::Live, random::system_entropy};
-use worker::{CircuitBreaker, Worker, WorkerConfig, mail::smtp::SmtpMailer, reconcile::Reconciler};
+use runtime::{health::Heartbeat, live::Live, metrics::Metrics, random::system_entropy};
+use worker::{
+    CircuitBreaker, Worker, WorkerConfig,
+    mail::{Mailer, relays::Relays, smtp::SmtpMailer},
+    reconcile::Reconciler,
+};
 use workos::{ApiConfig, Workos, WorkosClock, WorkosEvents, WorkosSessions, WorkosSignIn};
 
 use crate::{
@@ -57,12 +61,12 @@ pub fn worker(
         Arc::clone(clock),
         Arc::clone(&metrics),
     );
-    let mailer = SmtpMailer::new(settings.relay.clone(), concurrency, Arc::clone(&metrics))?;
+    let mailer = mailer(settings, &metrics)?;
     Ok(Worker {
         claims,
         owners: Deps::owners()?,
         codes: Arc::new(codes),
-        mailer: Live::new(Arc::new(mailer)),
+        mailer: Live::new(mailer),
         templates: settings.templates.clone(),
         clock: Arc::clone(clock) as Arc<dyn SyncedClock>,
         breaker: Arc::new(CircuitBreaker::new(Arc::clone(&metrics), Arc::clone(&chance))),
@@ -75,6 +79,22 @@ pub fn worker(
         },
         heartbeat,
         stop,
+    })
+}
+
+/// The way to the relay, or to several.
+pub fn mailer(
+    settings: &WorkerSettings,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Arc<dyn Mailer>> {
+    let connections = usize::from(settings.concurrency);
+    let mut mailers = Vec::<Arc<dyn Mailer>>::new();
+    for relay in &settings.relays {
+        mailers.push(Arc::new(SmtpMailer::new(relay.clone(), connections, Arc::clone(metrics))?));
+    }
+    Ok(match <[_; 1]>::try_from(mailers) {
+        Ok([only]) => only,
+        Err(several) => Arc::new(Relays::new(several)),
     })
 }
 

@@ -17,7 +17,7 @@ use runtime::{
 };
 use worker::{
     OnAmbiguity,
-    mail::{render::Templates, smtp::RelayConfig},
+    mail::{relays::HEAD_START, render::Templates, smtp::RelayConfig},
 };
 use workos::ApiConfig;
 
@@ -142,7 +142,8 @@ pub struct WorkerSettings {
     pub api: ApiConfig,
     /// Most reads per second; 0 for no limit.
     pub api_rate: u32,
-    pub relay: RelayConfig,
+    /// In order of preference; at least one.
+    pub relays: Vec<RelayConfig>,
     pub templates: Live<Templates>,
     /// Most events processed at once.
     pub concurrency: u16,
@@ -165,10 +166,14 @@ impl WorkerSettings {
     /// How long claims last. Each term covers the timeouts of the steps under it, so no lease needs
     /// renewal, and another worker takes over from a crashed one as soon as it safely can.
     pub fn terms(&self) -> Terms {
-        let relay = self.relay.timeouts();
+        let relays = || self.relays.iter().map(RelayConfig::timeouts);
+        let connect = relays().map(|relay| relay.connect).max().unwrap_or_default();
+        // The next one is made ready beside a slow one.
+        let beside = HEAD_START * u32::try_from(self.relays.len()).unwrap_or(u32::MAX);
+        let transactions: Duration = relays().map(|relay| relay.transaction()).sum();
         Terms {
-            lease: ::workos::LONGEST_WAIT_AT_GATE + self.api.timeout + relay.connect + SLACK,
-            sending: relay.transaction() + SLACK,
+            lease: ::workos::LONGEST_WAIT_AT_GATE + self.api.timeout + connect + beside + SLACK,
+            sending: transactions + SLACK,
             done: self.dedupe_ttl,
             user_limit: self.user_limit,
         }

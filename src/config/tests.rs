@@ -1,6 +1,7 @@
 //! From options to settings.
 
 use clap::Parser;
+use worker::mail::smtp::RelayConfig;
 
 use super::{
     args::ServeArgs,
@@ -48,7 +49,7 @@ fn read_settings(extra: &[&str]) -> Result<Settings, String> {
 fn the_least_that_is_needed_is_enough() {
     let (_, worker, engine, _) = read(&[]).expect("complete");
     assert!(matches!(engine, EngineSettings::Embedded(_)));
-    assert_eq!(worker.relay.hello(), "acme.example");
+    assert_eq!(worker.relays[0].hello(), "acme.example");
     assert!(
         format!("{:?}", worker.templates.get()).contains("app_name: \"Acme\""),
         "{:?}",
@@ -144,8 +145,8 @@ fn leases_cover_the_steps_under_them() {
     let (_, worker, ..) =
         read(&["--smtp-timeout=100 s", "--workos-timeout=20 s"]).expect("complete");
     let terms = worker.terms();
-    assert!(terms.lease > worker.api.timeout + worker.relay.timeouts().connect);
-    assert!(terms.sending > worker.relay.timeouts().transaction());
+    assert!(terms.lease > worker.api.timeout + worker.relays[0].timeouts().connect);
+    assert!(terms.sending > worker.relays[0].timeouts().transaction());
 }
 
 #[test]
@@ -160,6 +161,20 @@ fn what_files_hold_is_checked_with_everything_else() {
     assert!(error.contains("/nowhere is not a directory"), "{error}");
     let error = read(&[&format!("--extra-ca={path}/login_code.txt")]).expect_err("refused");
     assert!(error.contains("AUTHPOST_EXTRA_CA cannot be used: no certificate"), "{error}");
+}
+
+#[test]
+fn relays_are_named_in_order_of_preference() {
+    let relays = |urls: &str| read(&[&format!("--smtp-url={urls}")]).map(|(_, worker, ..)| worker);
+    let two = relays("smtps://u:p@one.example\n\t smtp://two.example:2525\n").expect("two");
+    let addresses: Vec<String> = two.relays.iter().map(RelayConfig::address).collect();
+    assert_eq!(addresses, ["one.example:465", "two.example:2525"]);
+    let one = relays("smtp://one.example").expect("one").terms();
+    assert!(two.terms().sending > one.sending + two.relays[1].timeouts().transaction());
+    let error = relays("smtps://one.example http://two.example").expect_err("refused");
+    assert!(error.contains("SMTP_URL begins with neither"), "{error}");
+    let error = relays(&"smtp://one.example ".repeat(9)).expect_err("refused");
+    assert!(error.contains("SMTP_URL names more than 8 relays"), "{error}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use domain::claims::UserLimit;
 use engine::local_sent_cache::OnStoreOutage;
 use runtime::{live::Live, tls::Trust};
+use secrecy::{ExposeSecret as _, SecretString};
 use worker::{
     OnAmbiguity,
     mail::{
@@ -16,6 +17,9 @@ use worker::{
 use workos::ApiConfig;
 
 use super::{args, parse::Reader, settings::WorkerSettings};
+
+/// Most relays of one worker.
+const MOST_RELAYS: usize = 8;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -50,11 +54,11 @@ pub(super) fn read(
         .required("MAIL_FROM", args.mail_from.as_deref())
         .and_then(|text| reader.sender("MAIL_FROM", text));
     let templates = sender.as_ref().and_then(|sender| templates(reader, &args, sender));
-    let relay = relay(reader, args, sender.as_ref(), trust);
+    let relays = relays(reader, args, sender.as_ref(), trust);
     Some(WorkerSettings {
         api: api?,
         api_rate: u32::try_from(api_rate?).ok()?,
-        relay: relay?,
+        relays: relays?,
         templates: Live::new(templates?),
         concurrency: u16::try_from(concurrency?).ok()?,
         dedupe_ttl: dedupe_ttl?,
@@ -76,19 +80,27 @@ fn user_limit(reader: &mut Reader, text: &str) -> Option<UserLimit> {
     Some(UserLimit { most: u32::try_from(most?).ok()?, period: period? })
 }
 
-fn relay(
+/// Several URLs, with white space between them, are relays in order of preference.
+fn relays(
     reader: &mut Reader,
     args: args::WorkerOptions,
     sender: Option<&Sender>,
     trust: Option<&Trust>,
-) -> Option<RelayConfig> {
+) -> Option<Vec<RelayConfig>> {
     let timeouts = timeouts(reader, &args);
     let hello = args.smtp_hello.or_else(|| Some(sender?.address.domain().to_owned()));
     let hello = hello.and_then(|name| self::hello(reader, name));
     let url = reader.secret("SMTP_URL", args.smtp_url, args.smtp_url_file);
     let url = reader.required("SMTP_URL", url)?;
-    let relay = reader.note("SMTP_URL", RelayConfig::parse(&url, trust?.client()))?;
-    Some(relay.with(hello?, timeouts?))
+    let tls = trust?.client();
+    let texts = url.expose_secret().split_ascii_whitespace().map(SecretString::from);
+    let parsed: Result<Vec<_>, _> = texts.map(|url| RelayConfig::parse(&url, tls)).collect();
+    let relays = reader.note("SMTP_URL", parsed)?;
+    if relays.len() > MOST_RELAYS {
+        reader.problem("SMTP_URL", format!("names more than {MOST_RELAYS} relays"));
+    }
+    let (hello, timeouts) = (hello?, timeouts?);
+    Some(relays.into_iter().map(|relay| relay.with(hello.clone(), timeouts)).collect())
 }
 
 fn timeouts(reader: &mut Reader, args: &args::WorkerOptions) -> Option<Timeouts> {

@@ -188,8 +188,8 @@ async fn a_body_that_does_not_come_is_a_408() {
 async fn a_full_queue_is_a_503_that_says_when_to_come_back() {
     let mut setup = Setup::embedded().worker(|worker| {
         worker.concurrency = 1;
-        let timeouts = Timeouts { command: PATIENCE, ..worker.relay.timeouts() };
-        worker.relay = worker.relay.clone().with("authpost.test".to_owned(), timeouts);
+        let timeouts = Timeouts { command: PATIENCE, ..worker.relays[0].timeouts() };
+        worker.relays[0] = worker.relays[0].clone().with("authpost.test".to_owned(), timeouts);
     });
     setup.capacity.events = 3;
     let app = setup.start().await;

@@ -34,6 +34,7 @@ mod public_listener;
 mod reconcile;
 mod recovery;
 mod relay;
+mod relay_failover;
 mod relay_replies;
 mod reload;
 mod retries;

@@ -41,7 +41,7 @@ async fn a_relay_without_starttls_or_with_a_strange_certificate_gets_no_mail() {
     let url = format!("smtp://localhost:{}", network.address().port());
     let trust = Trust::load(Some(&ca)).expect("usable");
     let relay = settings::relay(&url, &trust);
-    let mut setup = Setup::embedded().worker(move |worker| worker.relay = relay);
+    let mut setup = Setup::embedded().worker(move |worker| worker.relays = vec![relay]);
     setup.trust = Some(trust);
     let app = setup.start().await;
     for (wrong, why) in [(&open, "STARTTLS"), (&strange, "certificate")] {

@@ -214,7 +214,7 @@ fn worker_settings(api: ApiConfig, inbox: &Inbox, trust: &Trust) -> anyhow::Resu
     Ok(WorkerSettings {
         api,
         api_rate: 90,
-        relay: RelayConfig::parse(&relay, trust.client())?,
+        relays: vec![RelayConfig::parse(&relay, trust.client())?],
         templates: Live::new(Templates::load(None, "Authpost demo", sender)?),
         concurrency: 8,
         dedupe_ttl: Duration::from_secs(3 * 24 * 3600),

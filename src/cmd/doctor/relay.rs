@@ -9,7 +9,10 @@ use domain::{
 };
 use jiff::SignedDuration;
 use runtime::{clock::SystemClock, random::ulid};
-use worker::mail::{Mail, Mailer as _, SendError, smtp::SmtpMailer};
+use worker::mail::{
+    Mail, Mailer as _, SendError,
+    smtp::{RelayConfig, SmtpMailer},
+};
 
 use crate::{config::settings::WorkerSettings, deps::Deps, finding::Finding};
 
@@ -20,7 +23,21 @@ pub(super) async fn examine(
     deps: &Deps,
     mail_to: Option<EmailAddress>,
 ) -> anyhow::Result<Vec<Finding>> {
-    let mailer = SmtpMailer::new(worker.relay.clone(), 1, deps.metrics.clone())?;
+    let mut findings = Vec::new();
+    for relay in &worker.relays {
+        findings.extend(examine_one(relay, worker, deps, mail_to.clone()).await?);
+    }
+    Ok(findings)
+}
+
+async fn examine_one(
+    relay: &RelayConfig,
+    worker: &WorkerSettings,
+    deps: &Deps,
+    mail_to: Option<EmailAddress>,
+) -> anyhow::Result<Vec<Finding>> {
+    let name = relay.address();
+    let mailer = SmtpMailer::new(relay.clone(), 1, deps.metrics.clone())?;
     let connection = match mailer.connect().await {
         Ok(connection) => connection,
         Err(fault) => {
@@ -32,17 +49,19 @@ pub(super) async fn examine(
                     "check the host and the port in SMTP_URL, and the outgoing connections of this network"
                 }
             };
-            return Ok(vec![Finding::wrong(SUBJECT, fault.to_string(), advice)]);
+            return Ok(vec![Finding::wrong(SUBJECT, format!("{name}: {fault}"), advice)]);
         }
     };
     let connected = Finding::good(
         SUBJECT,
-        "connected, with the encryption and authentication that SMTP_URL asks for",
+        format!(
+            "connected to {name}, with the encryption and authentication that SMTP_URL asks for"
+        ),
     );
     let Some(recipient) = mail_to else { return Ok(vec![connected]) };
     let sent = match connection.send(&test_mail(worker, recipient)?).await {
         Ok(accepted) => {
-            Finding::good(SUBJECT, format!("accepted the test mail as {}", accepted.receipt))
+            Finding::good(SUBJECT, format!("{name} accepted the test mail as {}", accepted.receipt))
         }
         Err(SendError::NotSent(fault)) => {
             Finding::wrong(SUBJECT, fault.to_string(), "see the log of the relay")

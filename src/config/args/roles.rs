@@ -141,7 +141,8 @@ pub struct WorkerOptions {
     #[arg(long, env = "AUTHPOST_WORKOS_RATE", default_value = "60", value_name = "COUNT")]
     pub workos_rate: String,
     /// URL of the relay: smtps://user:password@host:465, smtp://user:password@host:587 (STARTTLS
-    /// required), or smtp://host:25?tls=none; as a flag, visible to other users of this machine
+    /// required), or smtp://host:25?tls=none; several in order of preference with white space
+    /// between them; as a flag, visible to other users of this machine
     #[arg(long, env = "SMTP_URL", hide_env_values = true, value_name = "URL")]
     pub smtp_url: Option<SecretString>,
     /// File with the value of SMTP_URL

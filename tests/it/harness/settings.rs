@@ -128,7 +128,7 @@ pub fn worker(api_url: &str, smtp_url: &str) -> WorkerSettings {
     WorkerSettings {
         api: api(api_url),
         api_rate: 0,
-        relay: relay(smtp_url, &trust()),
+        relays: vec![relay(smtp_url, &trust())],
         templates: templates(),
         concurrency: 16,
         dedupe_ttl: Duration::from_secs(3 * 24 * 3600),

@@ -1,6 +1,7 @@
 //! The mail, and the port to the relay.
 
 pub mod message;
+pub mod relays;
 pub mod render;
 pub mod smtp;
 

@@ -152,6 +152,11 @@ impl RelayConfig {
         Self { hello, timeouts, ..self }
     }
 
+    /// Its host and port.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
     /// The name that we give in EHLO.
     pub fn hello(&self) -> &str {
         &self.hello
