@@ -13,7 +13,10 @@ async function leave() {
     const response = await fetch("/v2/user/workos_login_url/", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ redirect_url: location.origin + "/login/callback" }),
+      body: JSON.stringify({
+        redirect_url: location.origin + "/login/callback",
+        return_to: new URLSearchParams(location.search).get("return_to"),
+      }),
     });
     const answer = await response.json();
     if (!response.ok) throw new Error(answer.detail);

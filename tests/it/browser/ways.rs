@@ -63,6 +63,14 @@ async fn a_link_signs_in_and_goes_where_it_leads() {
     assert_eq!(browser.path().await, "/login?order=7");
     let status = "const answer = await fetch('/v2/user/session/'); return answer.status";
     assert_eq!(browser.script(status).await, json!(200));
+    // The login page brings people back, too.
+    let login = format!("{}?return_to=/login?order=8", login_page(&app));
+    browser.client.goto(&login).await.expect("the page");
+    browser.appears("#log-in:not([hidden])").await;
+    browser.click("#log-in").await;
+    browser.sign_in_here(&app, 2).await;
+    browser.appears("#log-in:not([hidden])").await;
+    assert_eq!(browser.path().await, "/login?order=8");
     browser.close().await;
     app.finish().await;
 }
