@@ -1,5 +1,7 @@
 //! Events that no attempt can mail are kept, with their reason, and hold up nothing.
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
 use lapin::{
     BasicProperties, Connection, ConnectionProperties,
@@ -113,18 +115,37 @@ async fn an_address_beyond_ascii_needs_a_relay_that_can() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_doubt_is_for_a_person_to_resolve() {
+async fn after_four_doubts_a_person_has_to_decide() {
     let app = App::embedded().await;
-    for _ in 0..2 {
+    for _ in 0..4 {
         app.inbox.order(Step::Dot, Misbehavior::KeepAndHangUp);
     }
     app.ask("alice@example.com").await;
-    for failures in 1..=2 {
+    for failures in 1..=4 {
         app.outcome("retry", "ambiguous", failures).await;
         app.advance(31);
     }
     app.outcome("dead", "ambiguous", 1).await;
-    assert_eq!(app.inbox.count(), 2, "sent once more, and not a third time");
+    let ids: BTreeSet<String> =
+        app.mails(4).await.into_iter().map(|mail| mail.message_id).collect();
+    assert_eq!((app.inbox.count(), ids.len()), (4, 1), "four copies of one mail, not a fifth");
+    app.finish().await;
+}
+
+/// Most relays that hang up have kept nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn silences_leave_nobody_without_a_mail() {
+    let app = App::embedded().await;
+    for _ in 0..3 {
+        app.inbox.order(Step::Dot, Misbehavior::HangUp);
+    }
+    app.ask("alice@example.com").await;
+    for failures in 1..=3 {
+        app.outcome("retry", "ambiguous", failures).await;
+        app.advance(31);
+    }
+    app.mails(1).await;
+    app.outcome("sent", "none", 1).await;
     app.finish().await;
 }
 

@@ -157,13 +157,17 @@ async fn hold_until_claimed(worker: &Worker, event: &QueuedEvent) -> Result<Clai
     }
 }
 
+/// Most copies whose relay did not answer. Most silent relays have kept nothing: a person without a
+/// mail is locked out, and a further copy does no harm.
+const MOST_UNANSWERED: u32 = 4;
+
 /// Lets the event pass unless sending again needs a person's decision. After a crash while sending
-/// it is sent as often as needed: most likely the relay had nothing yet. After an unanswered send
-/// it is sent one more time, not twice.
+/// it is sent as often as needed: most likely the relay had nothing yet. After unanswered sends it
+/// is sent again after growing rests, up to [`MOST_UNANSWERED`] times in all.
 async fn check_history(worker: &Worker, lease: Lease) -> Result<Lease, Stop> {
     let history: History = lease.history();
     let refused = match worker.config.on_ambiguity {
-        OnAmbiguity::Resend => history.unanswered_sends > 1,
+        OnAmbiguity::Resend => history.unanswered_sends >= MOST_UNANSWERED,
         OnAmbiguity::DeadLetter => history.may_have_sent(),
     };
     if refused {

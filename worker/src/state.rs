@@ -20,8 +20,8 @@ use crate::{
 /// answer, at the one moment when that cannot be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnAmbiguity {
-    /// Send again, with the same Message-ID: after a crash as often as needed, after an unanswered
-    /// send one time. A second copy of a code does no harm; a missing one locks a person out.
+    /// Send again, with the same Message-ID: after a crash as often as needed, after unanswered
+    /// sends up to four times in all. A second copy of a code does no harm; a missing one locks a person out.
     Resend,
     /// Keep the event as a dead letter for an operator.
     DeadLetter,

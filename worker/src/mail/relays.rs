@@ -20,7 +20,7 @@ pub const HEAD_START: Duration = Duration::from_secs(1);
 const REST: Duration = Duration::from_secs(2);
 const LONGEST_REST: Duration = Duration::from_secs(30);
 
-/// One relay of several.
+/// One relay of several, and how it fares.
 struct Relay {
     mailer: Arc<dyn Mailer>,
     health: Mutex<Health>,
@@ -63,7 +63,7 @@ impl Relay {
 pub struct Relays(Arc<[Relay]>);
 
 impl Relays {
-    /// In order of preference.
+    /// Takes the relays in their order of preference.
     pub fn new(mailers: Vec<Arc<dyn Mailer>>) -> Self {
         let relay = |mailer| Relay { mailer, health: Mutex::default() };
         Self(mailers.into_iter().map(relay).collect())
@@ -162,6 +162,11 @@ impl RelayConnection for OneOfSeveral {
                     return Ok(accepted);
                 }
                 Err(SendError::NotSent(fault)) if fault.severity != Severity::Permanent => fault,
+                Err(SendError::Ambiguous(detail)) => {
+                    // The next attempt begins elsewhere.
+                    relays.0[index].rest();
+                    return Err(SendError::Ambiguous(detail));
+                }
                 Err(error) => return Err(error),
             };
             relays.0[index].failed(&fault);

@@ -139,6 +139,14 @@ async fn a_relay_that_failed_rests_and_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_a_silence_the_next_attempt_begins_elsewhere() {
+    let (relays, all) = relays(&[Does::FallsSilent, Does::Accepts]);
+    assert!(matches!(send(&relays).await, Err(SendError::Ambiguous(_))));
+    send(&relays).await.expect("by the second");
+    assert_eq!(accepted(&all), [0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn our_configuration_is_refused_only_if_all_refuse_it() {
     for (all, severity) in [
         ([REFUSES_US, REFUSES_US], Severity::Misconfigured),

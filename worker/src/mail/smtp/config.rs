@@ -152,7 +152,7 @@ impl RelayConfig {
         Self { hello, timeouts, ..self }
     }
 
-    /// Its host and port.
+    /// The host and the port of the relay.
     pub fn address(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
