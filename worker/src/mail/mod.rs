@@ -90,6 +90,18 @@ pub trait Mailer: Send + Sync {
 /// A connection that is ready to send one mail.
 #[async_trait]
 pub trait RelayConnection: Send {
+    /// Announces the mail. Nothing of its body is sent: it can still go to another relay.
+    async fn begin(self: Box<Self>, mail: &Mail) -> Result<Box<dyn BegunMail>, SendError>;
+
     /// Sends the mail. `Ok` only after the relay answered 250 to the final dot.
-    async fn send(self: Box<Self>, mail: &Mail) -> Result<Accepted, SendError>;
+    async fn send(self: Box<Self>, mail: &Mail) -> Result<Accepted, SendError> {
+        self.begin(mail).await?.finish(mail).await
+    }
+}
+
+/// A mail whose body the relay waits for. Dropped, the relay has no mail.
+#[async_trait]
+pub trait BegunMail: Send {
+    /// Sends the body. `Ok` only after the relay answered 250 to the final dot.
+    async fn finish(self: Box<Self>, mail: &Mail) -> Result<Accepted, SendError>;
 }

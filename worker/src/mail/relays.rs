@@ -3,7 +3,7 @@
 //! A mail moves on only when it is certain that the relay before did not accept it. One that is
 //! silent after the final dot may have, so that mail stays where it is.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use domain::fault::{Fault, Reason, Severity};
@@ -11,7 +11,7 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::{Accepted, Mail, Mailer, RelayConnection, SendError};
+use super::{Accepted, BegunMail, Mail, Mailer, RelayConnection, SendError};
 
 /// How long a relay may take to be ready before the next one is made ready beside it.
 pub const HEAD_START: Duration = Duration::from_secs(1);
@@ -77,40 +77,66 @@ impl Relays {
         order
     }
 
-    /// A connection to the first relay that is ready, and which one that is.
-    async fn ready_one(
+    /// Has relays make one step each, the next one beside one that takes long; the first that ends
+    /// well is the result. `first` is the step of a relay that is further than the others.
+    async fn race<'a, T>(
         &self,
+        first: Option<(usize, Step<'a, T>)>,
         tried: &[usize],
-    ) -> Result<(usize, Box<dyn RelayConnection>), Vec<Fault>> {
-        let mut waiting = self.order(tried).into_iter();
+        step: impl Fn(Arc<dyn Mailer>) -> Step<'a, T>,
+    ) -> Result<(usize, T), Unsent> {
+        let ahead = first.as_ref().map(|(index, _)| *index);
+        let mut waiting = self.order(tried).into_iter().filter(|index| Some(*index) != ahead);
         let (mut attempts, mut begun) = (FuturesUnordered::new(), Vec::new());
         let mut faults = Vec::new();
+        let mut next = first;
         loop {
-            if let Some(index) = waiting.next() {
-                let mailer = Arc::clone(&self.0[index].mailer);
-                attempts.push(async move { (index, mailer.connect().await) });
+            let further = || waiting.next().map(|it| (it, step(Arc::clone(&self.0[it].mailer))));
+            if let Some((index, step)) = next.take().or_else(further) {
                 begun.push(index);
+                attempts.push(async move { (index, step.await) });
             } else if attempts.is_empty() {
-                return Err(faults);
+                return Err(Unsent::All(faults));
             }
-            let more = waiting.len() > 0;
             tokio::select! {
-                Some((index, result)) = attempts.next() => {
-                    match result {
-                        Ok(connection) => {
-                            // Those that began before it and have not ended are slow.
-                            let slow = begun.iter().take_while(|other| **other != index);
-                            slow.for_each(|other| self.0[*other].rest());
-                            return Ok((index, connection));
-                        }
-                        Err(fault) => {
-                            begun.retain(|other| *other != index);
-                            self.0[index].failed(&fault);
-                            faults.push(fault);
-                        }
+                Some((index, result)) = attempts.next() => match result {
+                    Ok(ended) => {
+                        // Those that began before it and have not ended are slow.
+                        let slow = begun.iter().take_while(|other| **other != index);
+                        slow.for_each(|other| self.0[*other].rest());
+                        return Ok((index, ended));
                     }
-                }
-                () = sleep(HEAD_START), if more => {}
+                    Err(SendError::NotSent(fault)) if fault.severity != Severity::Permanent => {
+                        begun.retain(|other| *other != index);
+                        self.0[index].failed(&fault);
+                        faults.push(fault);
+                    }
+                    Err(error) => return Err(Unsent::ForGood(error)),
+                },
+                () = sleep(HEAD_START) => {}
+            }
+        }
+    }
+}
+
+type Step<'a, T> = Pin<Box<dyn Future<Output = Result<T, SendError>> + Send + 'a>>;
+
+/// Why no relay made a step.
+enum Unsent {
+    /// Each of them failed, and may not fail the next time.
+    All(Vec<Fault>),
+    /// One of them failed in a way that ends the mail.
+    ForGood(SendError),
+}
+
+impl Unsent {
+    /// The failure, with those of relays that were tried before.
+    fn after(self, mut faults: Vec<Fault>) -> SendError {
+        match self {
+            Self::ForGood(error) => error,
+            Self::All(further) => {
+                faults.extend(further);
+                SendError::NotSent(the_failure(faults))
             }
         }
     }
@@ -127,8 +153,20 @@ fn the_failure(faults: Vec<Fault>) -> Fault {
 #[async_trait]
 impl Mailer for Relays {
     async fn connect(&self) -> Result<Box<dyn RelayConnection>, Fault> {
-        let (index, connection) = self.ready_one(&[]).await.map_err(the_failure)?;
-        Ok(Box::new(OneOfSeveral { relays: self.clone(), index, connection }))
+        let step = |mailer: Arc<dyn Mailer>| -> Step<'_, _> {
+            Box::pin(async move { mailer.connect().await.map_err(SendError::NotSent) })
+        };
+        match self.race(None, &[], step).await {
+            Ok((index, connection)) => {
+                Ok(Box::new(OneOfSeveral { relays: self.clone(), index, connection }))
+            }
+            Err(unsent) => match unsent.after(Vec::new()) {
+                SendError::NotSent(fault) => Err(fault),
+                SendError::Ambiguous(detail) => {
+                    Err(Fault::transient(Reason::RelayUnavailable, detail))
+                }
+            },
+        }
     }
 
     async fn ready(&self) -> Result<(), Cow<'static, str>> {
@@ -152,32 +190,54 @@ struct OneOfSeveral {
 
 #[async_trait]
 impl RelayConnection for OneOfSeveral {
-    async fn send(self: Box<Self>, mail: &Mail) -> Result<Accepted, SendError> {
-        let Self { relays, mut index, mut connection } = *self;
+    async fn begin(self: Box<Self>, mail: &Mail) -> Result<Box<dyn BegunMail>, SendError> {
+        let Self { relays, index, connection } = *self;
+        let first: Step<'_, _> = connection.begin(mail);
+        let raced = relays.race(Some((index, first)), &[], |mailer| announce(mailer, mail)).await;
+        let (index, begun) = raced.map_err(|unsent| unsent.after(Vec::new()))?;
+        Ok(Box::new(BegunAtOne { relays, index, begun }))
+    }
+}
+
+/// From no connection to an announced mail.
+fn announce(mailer: Arc<dyn Mailer>, mail: &Mail) -> Step<'_, Box<dyn BegunMail>> {
+    Box::pin(async move { mailer.connect().await.map_err(SendError::NotSent)?.begin(mail).await })
+}
+
+/// A mail that one relay waits for, with the others behind it.
+struct BegunAtOne {
+    relays: Relays,
+    index: usize,
+    begun: Box<dyn BegunMail>,
+}
+
+#[async_trait]
+impl BegunMail for BegunAtOne {
+    async fn finish(self: Box<Self>, mail: &Mail) -> Result<Accepted, SendError> {
+        let Self { relays, mut index, mut begun } = *self;
         let (mut tried, mut faults) = (Vec::new(), Vec::new());
         loop {
-            let fault = match connection.send(mail).await {
+            let fault = match begun.finish(mail).await {
                 Ok(accepted) => {
                     relays.0[index].succeeded();
                     return Ok(accepted);
                 }
                 Err(SendError::NotSent(fault)) if fault.severity != Severity::Permanent => fault,
-                Err(SendError::Ambiguous(detail)) => {
-                    // The next attempt begins elsewhere.
-                    relays.0[index].rest();
-                    return Err(SendError::Ambiguous(detail));
+                Err(error) => {
+                    // After a silence the next attempt begins elsewhere.
+                    if matches!(error, SendError::Ambiguous(_)) {
+                        relays.0[index].rest();
+                    }
+                    return Err(error);
                 }
-                Err(error) => return Err(error),
             };
             relays.0[index].failed(&fault);
             tried.push(index);
             faults.push(fault);
-            (index, connection) = match relays.ready_one(&tried).await {
+            (index, begun) = match relays.race(None, &tried, |mailer| announce(mailer, mail)).await
+            {
                 Ok(next) => next,
-                Err(further) => {
-                    faults.extend(further);
-                    return Err(SendError::NotSent(the_failure(faults)));
-                }
+                Err(unsent) => return Err(unsent.after(faults)),
             };
         }
     }

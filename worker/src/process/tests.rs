@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{
     breaker::CircuitBreaker,
-    mail::{Accepted, Mailer, message::Sender, render::Templates},
+    mail::{Accepted, BegunMail, Mailer, message::Sender, render::Templates},
     state::WorkerConfig,
 };
 
@@ -165,7 +165,14 @@ struct Accepting;
 
 #[async_trait]
 impl RelayConnection for Accepting {
-    async fn send(self: Box<Self>, _: &Mail) -> Result<Accepted, SendError> {
+    async fn begin(self: Box<Self>, _: &Mail) -> Result<Box<dyn BegunMail>, SendError> {
+        Ok(self)
+    }
+}
+
+#[async_trait]
+impl BegunMail for Accepting {
+    async fn finish(self: Box<Self>, _: &Mail) -> Result<Accepted, SendError> {
         Ok(Accepted { receipt: "4Zx1".to_owned() })
     }
 }

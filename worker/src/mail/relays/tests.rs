@@ -18,7 +18,9 @@ use crate::mail::{message::Sender, render::Templates};
 enum Does {
     Accepts,
     Refuses(Severity, Reason),
+    RefusesTheWhole(Reason),
     FallsSilent,
+    HangsAtMail,
     IsAway,
     NeverAnswers,
 }
@@ -47,11 +49,25 @@ impl Mailer for Arc<Scripted> {
 
 #[async_trait]
 impl RelayConnection for Arc<Scripted> {
-    async fn send(self: Box<Self>, _: &Mail) -> Result<Accepted, SendError> {
+    async fn begin(self: Box<Self>, _: &Mail) -> Result<Box<dyn BegunMail>, SendError> {
         let does = *self.does.lock();
         match does {
             Does::Refuses(severity, reason) => {
                 Err(SendError::NotSent(Fault { severity, reason, detail: "refused".into() }))
+            }
+            Does::HangsAtMail => std::future::pending().await,
+            _ => Ok(self),
+        }
+    }
+}
+
+#[async_trait]
+impl BegunMail for Arc<Scripted> {
+    async fn finish(self: Box<Self>, _: &Mail) -> Result<Accepted, SendError> {
+        let does = *self.does.lock();
+        match does {
+            Does::RefusesTheWhole(reason) => {
+                Err(SendError::NotSent(Fault::transient(reason, "refused")))
             }
             Does::FallsSilent => Err(SendError::Ambiguous("silent".into())),
             _ => {
@@ -104,6 +120,8 @@ async fn a_mail_goes_to_the_next_relay_only_if_none_has_it() {
         (Does::Accepts, Some([1, 0])),
         (Does::IsAway, Some([0, 1])),
         (Does::NeverAnswers, Some([0, 1])),
+        (Does::HangsAtMail, Some([0, 1])),
+        (Does::RefusesTheWhole(Reason::RelayDeferred), Some([0, 1])),
         (DEFERS, Some([0, 1])),
         (REFUSES_US, Some([0, 1])),
         // Her address is as unknown there, and a mail that may have been kept stays where it is.
@@ -119,10 +137,14 @@ async fn a_mail_goes_to_the_next_relay_only_if_none_has_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_relay_that_failed_rests_and_comes_back() {
+    for slow in [Does::NeverAnswers, Does::HangsAtMail] {
+        let (relays, all) = relays(&[slow, Does::Accepts]);
+        let begun = Instant::now();
+        send(&relays).await.expect("by the second");
+        assert_eq!((begun.elapsed(), accepted(&all)), (HEAD_START, vec![0, 1]), "{slow:?}");
+    }
     let (relays, all) = relays(&[Does::NeverAnswers, Does::Accepts]);
-    let begun = Instant::now();
     send(&relays).await.expect("by the second");
-    assert_eq!(begun.elapsed(), HEAD_START);
     let begun = Instant::now();
     send(&relays).await.expect("by the second, at once");
     assert_eq!((begun.elapsed(), accepted(&all)), (Duration::ZERO, vec![0, 2]));

@@ -141,8 +141,8 @@ impl SmtpConnection {
         alive
     }
 
-    /// Sends one mail, from MAIL FROM to the reply after the final dot.
-    pub(super) async fn transact(&mut self, mail: &Mail) -> Result<Accepted, Failure> {
+    /// Announces one mail: MAIL, RCPT and DATA.
+    pub(super) async fn envelope(&mut self, mail: &Mail) -> Result<(), Failure> {
         let commands = self.commands(mail).map_err(|fault| Failure::lost(Stage::Begun, fault))?;
         self.clean = false;
         let limit = self.timeouts.command;
@@ -158,10 +158,7 @@ impl SmtpConnection {
         // quick at the others.
         within(limit, "AUTHPOST_SMTP_COMMAND_TIMEOUT", envelope)
             .await
-            .map_err(|fault| Failure::lost(stage, fault))??;
-        let result = self.body(mail).await;
-        self.last_used = Instant::now();
-        result
+            .map_err(|fault| Failure::lost(stage, fault))?
     }
 
     /// The commands of the envelope. Fails if the relay does not support the characters of an
@@ -245,7 +242,13 @@ impl SmtpConnection {
 
     /// Sends the body and the final dot. A failure before the dot means that the mail was not sent;
     /// after it, that is unknown.
-    async fn body(&mut self, mail: &Mail) -> Result<Accepted, Failure> {
+    pub(super) async fn body(&mut self, mail: &Mail) -> Result<Accepted, Failure> {
+        let result = self.body_and_dot(mail).await;
+        self.last_used = Instant::now();
+        result
+    }
+
+    async fn body_and_dot(&mut self, mail: &Mail) -> Result<Accepted, Failure> {
         let dot_written = AtomicBool::new(false);
         // lettre writes the final dot right after the iterator has ended.
         let parts = iter::once(mail.expose()).chain(iter::from_fn(|| {

@@ -24,13 +24,14 @@ use runtime::{
     trace::{self, Server},
 };
 use tokio::time::Instant;
+use tracing::Span;
 
 use self::{
     connection::{SmtpConnection, Stage},
     refusals::Refusals,
     reply::result_label,
 };
-use super::{Accepted, Mail, Mailer, RelayConnection, SendError};
+use super::{Accepted, BegunMail, Mail, Mailer, RelayConnection, SendError};
 
 #[cfg(feature = "fuzzing")]
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -179,39 +180,64 @@ struct Pooled {
 
 #[async_trait]
 impl RelayConnection for Pooled {
-    async fn send(self: Box<Self>, mail: &Mail) -> Result<Accepted, SendError> {
+    async fn begin(mut self: Box<Self>, mail: &Mail) -> Result<Box<dyn BegunMail>, SendError> {
         let span = trace::relay("SMTP mail", &self.server);
-        let sent = trace::within(&span, self.transact(mail)).await;
-        if let Ok(accepted) = &sent {
-            span.record("authpost.relay.receipt", &accepted.receipt);
-        }
-        sent
+        trace::within(&span, self.announce(mail)).await?;
+        Ok(Box::new(Begun { pooled: *self, span }))
     }
 }
 
 impl Pooled {
-    async fn transact(mut self: Box<Self>, mail: &Mail) -> Result<Accepted, SendError> {
-        let mut result = self.connection.transact(mail).await;
+    async fn announce(&mut self, mail: &Mail) -> Result<(), SendError> {
+        let mut result = self.connection.envelope(mail).await;
         if let Err(failure) = &result
             && failure.stage == Stage::Unanswered
             && managed::Object::metrics(&self.connection).recycle_count > 0
         {
             // The relay had closed an idle connection before anything was sent on it: one more try,
-            // on a new one.
-            drop(managed::Object::take(self.connection));
+            // on a new one. The old one is not reused: it is not clean.
             self.connection = match fresh(&self.pool).await {
                 Ok(connection) => connection,
-                Err(fault) => {
-                    let result = Err(SendError::NotSent(fault));
-                    self.metrics.smtp(result_label(result.as_ref()), self.begun.elapsed());
-                    return result;
-                }
+                Err(fault) => return self.failed(SendError::NotSent(fault)),
             };
-            result = self.connection.transact(mail).await;
+            result = self.connection.envelope(mail).await;
         }
-        let result = self.refusals.judge(&mail.recipient, result);
-        self.metrics.smtp(result_label(result.as_ref()), self.begun.elapsed());
-        result
+        result.or_else(|failure| self.failed(self.refusals.judge(&mail.recipient, failure)))
+    }
+
+    /// Counts a transaction that has failed.
+    fn failed(&self, error: SendError) -> Result<(), SendError> {
+        self.metrics.smtp(result_label(Err(&error)), self.begun.elapsed());
+        Err(error)
+    }
+}
+
+/// A mail that was announced on a connection.
+struct Begun {
+    pooled: Pooled,
+    span: Span,
+}
+
+#[async_trait]
+impl BegunMail for Begun {
+    async fn finish(mut self: Box<Self>, mail: &Mail) -> Result<Accepted, SendError> {
+        let Self { pooled, span } = &mut *self;
+        let sending = async {
+            let result = match pooled.connection.body(mail).await {
+                Ok(accepted) => {
+                    pooled.refusals.accepted();
+                    Ok(accepted)
+                }
+                Err(failure) => Err(pooled.refusals.judge(&mail.recipient, failure)),
+            };
+            pooled.metrics.smtp(result_label(result.as_ref()), pooled.begun.elapsed());
+            result
+        };
+        let sent = trace::within(span, sending).await;
+        if let Ok(accepted) = &sent {
+            span.record("authpost.relay.receipt", &accepted.receipt);
+        }
+        sent
     }
 }
 
@@ -232,7 +258,8 @@ where
         .map_err(SendError::NotSent)?;
     let mut connection =
         SmtpConnection::log_in(greeted, config).await.map_err(SendError::NotSent)?;
-    connection.transact(mail).await.map_err(|failure| failure.error)
+    connection.envelope(mail).await.map_err(|failure| failure.error)?;
+    connection.body(mail).await.map_err(|failure| failure.error)
 }
 
 /// A new connection. Idle ones in the pool are as stale as the one just lost, so they are closed.

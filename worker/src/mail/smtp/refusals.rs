@@ -12,7 +12,7 @@ use domain::{
 use parking_lot::Mutex;
 
 use super::{connection::Failure, reply::Concerns};
-use crate::mail::{Accepted, SendError};
+use crate::mail::SendError;
 
 /// So many people in a row were refused, and nobody's mail was accepted meanwhile: it is us.
 const IN_A_ROW: u32 = 3;
@@ -31,32 +31,27 @@ struct Row {
 }
 
 impl Refusals {
-    /// The result of a transaction, in the light of those before it.
-    pub(super) fn judge(
-        &self,
-        recipient: &EmailAddress,
-        result: Result<Accepted, Failure>,
-    ) -> Result<Accepted, SendError> {
-        let Failure { error, concerns, .. } = match result {
-            Ok(accepted) => {
-                *self.row.lock() = Row::default();
-                return Ok(accepted);
-            }
-            Err(failure) => failure,
-        };
+    /// A mail was accepted: the relay takes mail from us.
+    pub(super) fn accepted(&self) {
+        *self.row.lock() = Row::default();
+    }
+
+    /// The meaning of a failure, in the light of those before it.
+    pub(super) fn judge(&self, recipient: &EmailAddress, failure: Failure) -> SendError {
+        let Failure { error, concerns, .. } = failure;
         match (error, concerns) {
             (SendError::NotSent(fault), Concerns::PerhapsUs) => {
                 let whose = self.hasher.hash_one((recipient.expose_local(), recipient.domain()));
-                Err(SendError::NotSent(if self.is_us(whose) { ours(&fault) } else { fault }))
+                SendError::NotSent(if self.is_us(whose) { ours(&fault) } else { fault })
             }
             // This person's address: then others are accepted.
             (SendError::NotSent(fault), Concerns::ThisMail)
                 if fault.reason == Reason::RecipientRefused =>
             {
-                *self.row.lock() = Row::default();
-                Err(SendError::NotSent(fault))
+                self.accepted();
+                SendError::NotSent(fault)
             }
-            (error, _) => Err(error),
+            (error, _) => error,
         }
     }
 
