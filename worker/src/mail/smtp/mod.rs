@@ -180,35 +180,48 @@ struct Pooled {
 
 #[async_trait]
 impl RelayConnection for Pooled {
-    async fn begin(mut self: Box<Self>, mail: &Mail) -> Result<Box<dyn BegunMail>, SendError> {
+    async fn begin(self: Box<Self>, mail: &Mail) -> Result<Box<dyn BegunMail>, SendError> {
         let span = trace::relay("SMTP mail", &self.server);
-        trace::within(&span, self.announce(mail)).await?;
-        Ok(Box::new(Begun { pooled: *self, span }))
+        let pooled = trace::within(&span, self.announce(mail)).await?;
+        Ok(Box::new(Begun { pooled, span }))
     }
 }
 
 impl Pooled {
-    async fn announce(&mut self, mail: &Mail) -> Result<(), SendError> {
+    async fn announce(mut self, mail: &Mail) -> Result<Self, SendError> {
         let mut result = self.connection.envelope(mail).await;
         if let Err(failure) = &result
             && failure.stage == Stage::Unanswered
             && managed::Object::metrics(&self.connection).recycle_count > 0
         {
             // The relay had closed an idle connection before anything was sent on it: one more try,
-            // on a new one. The old one is not reused: it is not clean.
-            self.connection = match fresh(&self.pool).await {
-                Ok(connection) => connection,
-                Err(fault) => return self.failed(SendError::NotSent(fault)),
-            };
+            // on a new one.
+            self = self.reconnected().await?;
             result = self.connection.envelope(mail).await;
         }
-        result.or_else(|failure| self.failed(self.refusals.judge(&mail.recipient, failure)))
+        match result {
+            Ok(()) => Ok(self),
+            Err(failure) => {
+                let error = self.refusals.judge(&mail.recipient, failure);
+                self.metrics.smtp(result_label(Err(&error)), self.begun.elapsed());
+                Err(error)
+            }
+        }
     }
 
-    /// Counts a transaction that has failed.
-    fn failed(&self, error: SendError) -> Result<(), SendError> {
-        self.metrics.smtp(result_label(Err(&error)), self.begun.elapsed());
-        Err(error)
+    /// The same over a new connection. The old one is given up first: there may be room for one
+    /// only.
+    async fn reconnected(self) -> Result<Self, SendError> {
+        let Self { connection, pool, server, metrics, refusals, begun } = self;
+        drop(managed::Object::take(connection));
+        match fresh(&pool).await {
+            Ok(connection) => Ok(Self { connection, pool, server, metrics, refusals, begun }),
+            Err(fault) => {
+                let error = SendError::NotSent(fault);
+                metrics.smtp(result_label(Err(&error)), begun.elapsed());
+                Err(error)
+            }
+        }
     }
 }
 
