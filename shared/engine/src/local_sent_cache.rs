@@ -99,6 +99,8 @@ impl ClaimStore for LocalSentCache {
                 self.state().unavailable_since = None;
                 Ok(claim)
             }
+            // It may have been sent while the store was waited for.
+            Err(_) if self.state().sent.contains(event_id) => Ok(Claim::Done),
             Err(fault) => match self.on_outage {
                 OnStoreOutage::SendAfter(patience) if self.unavailable_for() >= patience => {
                     Ok(Claim::Fresh(adapter::lease(

@@ -13,6 +13,8 @@ fn unavailable<T>() -> Result<T, Fault> {
 #[async_trait]
 impl ClaimStore for Unavailable {
     async fn claim(&self, _: &EventId, _: Option<&UserId>, _: Owner) -> Result<Claim, Fault> {
+        // A while later.
+        tokio::task::yield_now().await;
         unavailable()
     }
     async fn sending(&self, lease: Lease) -> Result<Option<Sending>, (Lease, Fault)> {
@@ -62,6 +64,23 @@ async fn sends_after_the_outage_has_lasted_and_not_twice() {
     let sending = store.sending(lease).await.expect("no store asked").expect("ours");
     assert!(store.complete(&sending, "queued").await.is_err());
     assert_eq!(store.claim(&id(), None, owners.next()).await, Ok(Claim::Done));
+}
+
+/// Delivered again while its first delivery is being mailed.
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_while_the_store_was_waited_for_is_not_sent_again() {
+    let owners = Owners::new(1);
+    let outage = OnStoreOutage::SendAfter(Duration::ZERO);
+    let store = LocalSentCache::new(Arc::new(Unavailable), outage);
+    let Ok(Claim::Fresh(lease)) = store.claim(&id(), None, owners.next()).await else {
+        panic!("not given")
+    };
+    let sending = store.sending(lease).await.expect("no store asked").expect("ours");
+    let event = id();
+    let mut again = store.claim(&event, None, owners.next());
+    assert!(futures_util::poll!(&mut again).is_pending());
+    assert!(store.complete(&sending, "queued").await.is_err());
+    assert_eq!(again.await, Ok(Claim::Done));
 }
 
 #[test]
