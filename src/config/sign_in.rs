@@ -135,8 +135,9 @@ fn cookies(reader: &mut Reader, origins: &Origins, domain: Option<&str>) -> Opti
     let Some(domain) = domain else { return Some(Cookies::default()) };
     let cookies = Cookies::shared(domain).ok_or("must be a domain such as example.com");
     let cookies = reader.note(VARIABLE, cookies)?;
-    let hosts = origins.listed().filter_map(|origin| Url::parse(&origin.replace('*', "any")).ok());
-    let reached = hosts.into_iter().any(|url| cookies.reach(&url));
+    let mut hosts =
+        origins.listed().filter_map(|origin| Url::parse(&origin.replace('*', "any")).ok());
+    let reached = hosts.any(|url| cookies.reach(&url));
     let rule = "no origin of AUTHPOST_SIGNIN_ORIGINS is a host of it";
     reader.note(VARIABLE, reached.then_some(cookies).ok_or(rule))
 }

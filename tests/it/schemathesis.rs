@@ -3,22 +3,13 @@
 
 use std::process::Command;
 
-use crate::harness::{
-    app::Setup,
-    installed::{folder, installed},
-};
+use crate::harness::{app::Setup, installed::from_pypi};
 
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_is_as_the_document_says() {
-    let folder = folder("schemathesis");
-    let mut install = Command::new("python3");
-    install.args(["-m", "pip", "install", "--quiet", "--only-binary", ":all:"]);
-    install.args(["--retries", "0", "--timeout", "20", "--target"]);
-    if !installed(&folder, install.arg(&folder).arg(SCHEMATHESIS)) {
-        return;
-    }
+    let Some(folder) = from_pypi("schemathesis", SCHEMATHESIS) else { return };
     let app = Setup::embedded().sign_in(|sign_in| sign_in.page = true).start().await;
     let mut command = Command::new("python3");
     command

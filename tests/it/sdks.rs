@@ -18,7 +18,7 @@ use crate::{
     crash::World,
     harness::{
         app::{API_KEY, SECRET},
-        installed::{folder, installed},
+        installed::{folder, from_pypi, installed},
         settings::CLIENT_ID,
     },
 };
@@ -90,13 +90,7 @@ async fn the_library_for_node_reads_every_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_library_for_python_reads_every_answer() {
-    let folder = folder("python");
-    let mut install = Command::new("python3");
-    install.args(["-m", "pip", "install", "--quiet", "--only-binary", ":all:"]);
-    install.args(["--retries", "0", "--timeout", "20", "--target"]);
-    if !installed(&folder, install.arg(&folder).arg(PYTHON)) {
-        return;
-    }
+    let Some(folder) = from_pypi("python", PYTHON) else { return };
     let world = World::new().await;
     let mut command = Command::new("python3");
     command.args(["-c", include_str!("../sdks/check.py")]).env("PYTHONPATH", folder);

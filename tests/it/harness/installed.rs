@@ -30,3 +30,12 @@ pub fn installed(folder: &Path, command: &mut Command) -> bool {
     }
     well
 }
+
+/// The folder that a package and what it needs were installed into, if that could be done.
+pub fn from_pypi(name: &str, package: &str) -> Option<PathBuf> {
+    let folder = folder(name);
+    let mut install = Command::new("python3");
+    install.args(["-m", "pip", "install", "--quiet", "--only-binary", ":all:"]);
+    install.args(["--retries", "0", "--timeout", "20", "--target"]);
+    installed(&folder, install.arg(&folder).arg(package)).then_some(folder)
+}

@@ -29,6 +29,13 @@ async fn app() -> App {
     Setup::embedded().sign_in(|_| {}).start().await
 }
 
+/// A browser in which Alice has signed in.
+async fn signed_in(app: &App) -> Visitor {
+    let mut alice = app.visitor();
+    assert_eq!(alice.sign_in(app, "alice@example.com").await.kind(), "LOGIN_SUCCESSFUL");
+    alice
+}
+
 /// Where a browser is sent.
 fn redirect_url() -> String {
     format!("{ORIGIN}/en/callback")

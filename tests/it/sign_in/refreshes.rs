@@ -5,7 +5,7 @@ use ingress::sign_in::cookies::Cookies;
 use sandbox::workos::{Call, Override};
 use serde_json::{Value, json};
 
-use super::{app, visitor::Visitor};
+use super::{app, signed_in};
 use crate::harness::app::{App, Setup};
 
 const ALICE: &str = "alice@example.com";
@@ -13,12 +13,6 @@ const SESSION: &str = "/v2/user/session/";
 const REFRESH: &str = "/v2/user/refresh/";
 const ACCESS_COOKIE: &str = "__Host-authpost_access";
 const REFRESH_COOKIE: &str = "__Host-authpost_refresh";
-
-async fn signed_in(app: &App) -> Visitor {
-    let mut alice = app.visitor();
-    assert_eq!(alice.sign_in(app, ALICE).await.kind(), "LOGIN_SUCCESSFUL");
-    alice
-}
 
 /// A template that puts so many permissions into every token.
 fn permissions(count: u32) -> Value {

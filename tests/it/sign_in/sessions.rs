@@ -4,22 +4,13 @@
 use sandbox::workos::{Call, Override};
 use serde_json::json;
 
-use super::{app, redirect_url, visitor::Visitor};
-use crate::harness::{
-    app::App,
-    settings::{CLIENT_ID, ORIGIN},
-};
+use super::{app, redirect_url, signed_in};
+use crate::harness::settings::{CLIENT_ID, ORIGIN};
 
 const ALICE: &str = "alice@example.com";
 const SESSION: &str = "/v2/user/session/";
 const ACCESS: &str = "__Host-authpost_access";
 const REFRESH: &str = "__Host-authpost_refresh";
-
-async fn signed_in(app: &App) -> Visitor {
-    let mut alice = app.visitor();
-    assert_eq!(alice.sign_in(app, ALICE).await.kind(), "LOGIN_SUCCESSFUL");
-    alice
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_told_to_a_page_and_to_a_proxy() {

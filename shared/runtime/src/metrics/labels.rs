@@ -148,7 +148,7 @@ labels! {
         LoginSuccessful = "login_successful",
         /// Known to WorkOS, and no active member.
         MembershipDeactivated = "membership_deactivated",
-        /// The state was older than ten minutes.
+        /// The state, or the code that came with it, was too old.
         LinkExpired = "link_expired",
         /// Came back with something that nobody can be signed in by.
         LinkInvalid = "link_invalid",
