@@ -13,6 +13,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use crate::circuit::{Circuit, Pauses, Phase};
+
 /// The state that lets an event be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
@@ -31,40 +33,37 @@ pub struct CircuitBreaker {
     again: Notify,
 }
 
-#[derive(Default)]
 struct State {
-    refusals: u32,
-    open_until: Option<Instant>,
-    reason: Cow<'static, str>,
+    circuit: Circuit,
+    /// Why our configuration was last refused, until it is accepted.
+    refused: Option<Cow<'static, str>>,
 }
 
-impl State {
-    fn open_until(&self) -> Option<Instant> {
-        self.open_until.filter(|until| *until > Instant::now())
-    }
-}
+/// There is one cause here: our configuration.
+const PAUSES: Pauses = Pauses { down: Policy::REFUSED, misconfigured: Policy::REFUSED };
 
 impl CircuitBreaker {
     /// A breaker that starts out closed.
     pub fn new(metrics: Arc<Metrics>, chance: Chance) -> Self {
-        Self { state: Mutex::default(), metrics, chance, again: Notify::new() }
+        let state = Mutex::new(State { circuit: Circuit::new(PAUSES), refused: None });
+        Self { state, metrics, chance, again: Notify::new() }
     }
 
     /// Waits until events may be taken.
     pub(crate) async fn admit(&self) -> Admission {
         loop {
             let again = self.again.notified();
-            let (open_until, refusals) = {
-                let state = self.state.lock();
-                (state.open_until(), state.refusals)
+            let (open_until, phase) = {
+                let (state, now) = (self.state.lock(), Instant::now());
+                (state.circuit.open_until(now), state.circuit.phase(now))
             };
             match open_until {
                 Some(until) => tokio::select! {
                     () = sleep_until(until) => {}
                     () = again => {}
                 },
-                None if refusals > 0 => return Admission::HalfOpen,
-                None => return Admission::Closed,
+                None if phase == Phase::Closed => return Admission::Closed,
+                None => return Admission::HalfOpen,
             }
         }
     }
@@ -72,32 +71,26 @@ impl CircuitBreaker {
     /// Records that our configuration was refused.
     pub(crate) fn refused(&self, reason: Cow<'static, str>) {
         let mut state = self.state.lock();
-        // Events that were already in progress fail for the same reason; one pause is enough.
-        if state.open_until().is_some() {
-            return;
-        }
-        state.refusals = state.refusals.saturating_add(1);
-        let pause = Policy::REFUSED.delay(state.refusals, (self.chance)());
-        state.open_until = Some(Instant::now() + pause);
+        let Some(pause) = state.circuit.refused(Instant::now(), (self.chance)()) else { return };
         tracing::error!(
             %reason, pause_s = pause.as_secs_f64(),
             "leaving events in the queue: our configuration is refused"
         );
-        state.reason = reason;
+        state.refused = Some(reason);
         self.metrics.paused(true);
     }
 
     /// Ends the pause, because our configuration has changed: the next event tries it.
     pub fn try_again(&self) {
-        self.state.lock().open_until = None;
+        self.state.lock().circuit.try_again(Instant::now());
         self.again.notify_waiters();
     }
 
     /// Records that an event succeeded.
     pub(crate) fn succeeded(&self) {
         let mut state = self.state.lock();
-        if state.refusals > 0 {
-            *state = State::default();
+        if state.circuit.succeeded(Instant::now()) {
+            state.refused = None;
             self.metrics.paused(false);
             tracing::info!("taking events again: our configuration is accepted");
         }
@@ -105,8 +98,7 @@ impl CircuitBreaker {
 
     /// `Err` with the reason while our configuration is refused.
     pub fn ready(&self) -> Result<(), Cow<'static, str>> {
-        let state = self.state.lock();
-        if state.refusals > 0 { Err(state.reason.clone()) } else { Ok(()) }
+        self.state.lock().refused.clone().map_or(Ok(()), Err)
     }
 }
 

@@ -4,6 +4,7 @@
 //! deliveries, calls it, and settles, counts and logs the outcome in one place.
 
 mod breaker;
+mod circuit;
 pub mod consume;
 pub mod mail;
 pub mod outcome;

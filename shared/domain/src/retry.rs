@@ -77,7 +77,11 @@ impl Policy {
     /// Between attempts to reach the dedupe store while an event is held: 0.1 s … 1 s.
     pub const HOLDING: Self =
         Self { first: Duration::from_millis(100), longest: Duration::from_secs(1) };
-    /// Between tries while our configuration is refused: 2 s … 30 s.
+    /// Between tests of a relay of several that refuses our configuration: 30 s … 5 min. The others
+    /// take its mails meanwhile.
+    pub const RELAY_MISCONFIGURED: Self =
+        Self { first: Duration::from_secs(30), longest: Duration::from_secs(300) };
+    /// Between tries while our configuration is refused, or while a relay is down: 2 s … 30 s.
     pub const REFUSED: Self =
         Self { first: Duration::from_secs(2), longest: Duration::from_secs(30) };
 
