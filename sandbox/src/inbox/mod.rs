@@ -22,6 +22,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
+use self::session::Path;
 pub use self::session::base64;
 
 /// Most mails kept; older ones are let go and stay counted.
@@ -72,6 +73,12 @@ pub struct InboxConfig {
     pub implicit_tls: Option<TlsAcceptor>,
     /// Offers STARTTLS, and continues in TLS with this acceptor.
     pub starttls: Option<TlsAcceptor>,
+    /// Further extensions that the EHLO reply offers, such as `DSN`.
+    pub offers: Vec<&'static str>,
+    /// Most connections at once; further ones are greeted with 421.
+    pub most_connections: Option<usize>,
+    /// Most mails on one connection; then MAIL is answered with 421.
+    pub most_mails: Option<u32>,
     /// Counts mails without keeping them: a sink for measuring.
     pub only_counts: bool,
 }
@@ -81,6 +88,8 @@ pub struct InboxConfig {
 pub struct Received {
     pub from: String,
     pub to: String,
+    /// What followed the addresses in MAIL and in RCPT.
+    pub parameters: [String; 2],
     /// The mail as transferred, with dot-stuffing undone.
     pub raw: Vec<u8>,
     /// When the final dot was answered.
@@ -102,6 +111,9 @@ struct Shared {
     mails: Mutex<VecDeque<Received>>,
     count: watch::Sender<u64>,
     connections: AtomicU64,
+    /// Each open connection has a clone.
+    open: Arc<()>,
+    turned_away: AtomicU64,
 }
 
 impl Drop for Inbox {
@@ -125,6 +137,8 @@ impl Inbox {
             mails: Mutex::default(),
             count: watch::Sender::new(0),
             connections: AtomicU64::new(0),
+            open: Arc::new(()),
+            turned_away: AtomicU64::new(0),
         });
         let (hang_up, hang_ups) = mpsc::channel(1);
         let server = tokio::spawn(accept(listener, Arc::clone(&shared), hang_ups)).abort_handle();
@@ -167,6 +181,11 @@ impl Inbox {
         self.shared.connections.load(Ordering::Relaxed)
     }
 
+    /// How many connections were more than the inbox takes.
+    pub fn turned_away(&self) -> u64 {
+        self.shared.turned_away.load(Ordering::Relaxed)
+    }
+
     /// Closes every open connection, as relays do with idle ones. Returns when all are closed.
     pub async fn hang_up(&self) {
         let (done, closed) = oneshot::channel();
@@ -190,12 +209,13 @@ impl Shared {
         orders.remove(index).map(|(_, fault)| fault)
     }
 
-    fn keep(&self, from: &str, to: &str, raw: Vec<u8>) {
+    fn keep(&self, [from, to]: [&Path; 2], raw: Vec<u8>) {
         if !self.config.only_counts {
             let mut mails = self.mails.lock();
             mails.push_back(Received {
-                from: from.to_owned(),
-                to: to.to_owned(),
+                from: from.address.clone(),
+                to: to.address.clone(),
+                parameters: [from.parameters.clone(), to.parameters.clone()],
                 raw,
                 at: self.clock.now(),
             });

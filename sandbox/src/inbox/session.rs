@@ -1,6 +1,9 @@
 //! One SMTP conversation (RFC 5321), from greeting to QUIT.
 
-use std::io;
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
 
 use tokio::{
     io::{
@@ -31,8 +34,14 @@ enum Next {
 
 #[derive(Default)]
 struct Envelope {
-    from: Option<String>,
-    to: Option<String>,
+    from: Option<Path>,
+    to: Option<Path>,
+}
+
+/// The address in MAIL or RCPT, and what follows it.
+pub(super) struct Path {
+    pub(super) address: String,
+    pub(super) parameters: String,
 }
 
 pub(super) async fn converse(stream: TcpStream, shared: &Shared) -> io::Result<()> {
@@ -41,6 +50,11 @@ pub(super) async fn converse(stream: TcpStream, shared: &Shared) -> io::Result<(
         None => Box::new(stream),
     };
     let mut wire = BufReader::new(stream);
+    let open = Arc::clone(&shared.open);
+    if shared.config.most_connections.is_some_and(|most| Arc::strong_count(&open) - 1 > most) {
+        shared.turned_away.fetch_add(1, Ordering::Relaxed);
+        return say(&mut wire, "421 too many connections from your host").await;
+    }
     match shared.fault(Step::Greeting) {
         None => say(&mut wire, "220 inbox.test ESMTP").await?,
         Some(fault) => {
@@ -50,6 +64,7 @@ pub(super) async fn converse(stream: TcpStream, shared: &Shared) -> io::Result<(
         }
     }
     let mut envelope = Envelope::default();
+    let mut mails = 0;
     let mut protected = shared.config.implicit_tls.is_some();
     loop {
         let mut line = Vec::new();
@@ -57,6 +72,9 @@ pub(super) async fn converse(stream: TcpStream, shared: &Shared) -> io::Result<(
             return Ok(());
         }
         let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+        if is_one_too_many(shared, &line, &mut mails) {
+            return say(&mut wire, "421 too many messages in this connection").await;
+        }
         match obey(&mut wire, shared, &mut envelope, &line, protected).await? {
             Next::Continue => {}
             Next::End => return Ok(()),
@@ -70,6 +88,12 @@ pub(super) async fn converse(stream: TcpStream, shared: &Shared) -> io::Result<(
             }
         }
     }
+}
+
+/// Whether the connection carries more mails than the inbox takes on one.
+fn is_one_too_many(shared: &Shared, line: &str, mails: &mut u32) -> bool {
+    *mails += u32::from(line.starts_with("MAIL "));
+    shared.config.most_mails.is_some_and(|most| *mails > most)
 }
 
 fn step_of(verb: &str) -> Option<Step> {
@@ -133,6 +157,7 @@ fn offers(shared: &Shared, protected: bool) -> String {
     if !shared.config.without_pipelining {
         lines.push("PIPELINING");
     }
+    lines.extend(&shared.config.offers);
     if shared.config.starttls.is_some() && !protected {
         lines.push("STARTTLS");
     }
@@ -175,9 +200,10 @@ pub fn base64(bytes: &[u8]) -> String {
     text
 }
 
-fn path(line: &str) -> Option<String> {
+fn path(line: &str) -> Option<Path> {
     let (_, rest) = line.split_once('<')?;
-    rest.split_once('>').map(|(address, _)| address.to_owned())
+    let (address, parameters) = rest.rsplit_once('>')?;
+    Some(Path { address: address.to_owned(), parameters: parameters.trim().to_owned() })
 }
 
 async fn data(wire: &mut Wire, shared: &Shared, envelope: &mut Envelope) -> io::Result<Next> {
@@ -189,17 +215,17 @@ async fn data(wire: &mut Wire, shared: &Shared, envelope: &mut Envelope) -> io::
     let Some(raw) = read_mail(wire).await? else { return Ok(Next::End) };
     match shared.fault(Step::Dot) {
         None => {
-            shared.keep(&from, &to, raw);
+            shared.keep([&from, &to], raw);
             say(wire, "250 2.0.0 Ok: queued as SANDBOX").await?;
             Ok(Next::Continue)
         }
         Some(fault @ (Misbehavior::KeepAndHangUp | Misbehavior::KeepAndStall)) => {
-            shared.keep(&from, &to, raw);
+            shared.keep([&from, &to], raw);
             commit(wire, fault).await?;
             Ok(Next::End)
         }
         Some(fault @ Misbehavior::SayBytes(bytes)) if bytes.starts_with(b"2") => {
-            shared.keep(&from, &to, raw);
+            shared.keep([&from, &to], raw);
             Ok(if commit(wire, fault).await? { Next::Continue } else { Next::End })
         }
         // As Postfix does it: the transaction stays open after a refusal.
