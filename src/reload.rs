@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use domain::webhook::WebhookKeys;
-use runtime::{live::Live, metrics::Metrics};
+use runtime::live::Live;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use worker::{
@@ -19,6 +19,7 @@ use crate::{
         Problems,
         settings::{Settings, WorkerSettings},
     },
+    deps::Deps,
     wiring,
 };
 
@@ -38,12 +39,12 @@ pub(crate) struct Mails {
     pub(crate) mailer: Live<Arc<dyn Mailer>>,
     pub(crate) templates: Live<Templates>,
     pub(crate) breaker: Arc<CircuitBreaker>,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) deps: Deps,
 }
 
 impl Mails {
     fn take(&self, settings: &WorkerSettings) -> anyhow::Result<()> {
-        self.mailer.replace_by(&Live::new(wiring::mailer(settings, &self.metrics)?));
+        self.mailer.replace_by(&Live::new(wiring::mailer(settings, &self.deps)?));
         self.templates.replace_by(&settings.templates);
         self.breaker.try_again();
         Ok(())

@@ -179,7 +179,7 @@ impl Starting<'_> {
             mailer: worker.mailer.clone(),
             templates: worker.templates.clone(),
             breaker: Arc::clone(&worker.breaker),
-            metrics: Arc::clone(&worker.metrics),
+            deps: self.deps.clone(),
         });
         tracing::info!(concurrency = worker.config.concurrency, "mailing codes");
         self.tasks.spawn("worker", worker::run(Arc::new(worker), consume));

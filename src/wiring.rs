@@ -8,10 +8,14 @@ use domain::{
     nonces::NonceStore,
 };
 use ingress::sign_in::{self, SignInService};
-use runtime::{health::Heartbeat, live::Live, metrics::Metrics, random::system_entropy};
+use runtime::{health::Heartbeat, live::Live, random::system_entropy};
 use worker::{
     CircuitBreaker, Worker, WorkerConfig,
-    mail::{Mailer, relays::Relays, smtp::SmtpMailer},
+    mail::{
+        Mailer,
+        relays::{Candidate, Relays},
+        smtp::SmtpMailer,
+    },
     reconcile::Reconciler,
 };
 use workos::{ApiConfig, Workos, WorkosClock, WorkosEvents, WorkosSessions, WorkosSignIn};
@@ -52,6 +56,7 @@ pub fn worker(
     heartbeat: Heartbeat,
     deps: &Deps,
 ) -> anyhow::Result<Worker> {
+    let mailer = mailer(settings, deps)?;
     let Deps { chance, metrics, trust, stop, .. } = deps.clone();
     let concurrency = usize::from(settings.concurrency);
     let codes = Workos::new(
@@ -61,7 +66,6 @@ pub fn worker(
         Arc::clone(clock),
         Arc::clone(&metrics),
     );
-    let mailer = mailer(settings, &metrics)?;
     Ok(Worker {
         claims,
         owners: Deps::owners()?,
@@ -82,20 +86,17 @@ pub fn worker(
     })
 }
 
-/// The way to the relay, or to several.
-pub fn mailer(
-    settings: &WorkerSettings,
-    metrics: &Arc<Metrics>,
-) -> anyhow::Result<Arc<dyn Mailer>> {
+/// The way to the relays.
+pub fn mailer(settings: &WorkerSettings, deps: &Deps) -> anyhow::Result<Arc<dyn Mailer>> {
     let connections = usize::from(settings.concurrency);
-    let mut mailers = Vec::<Arc<dyn Mailer>>::new();
+    let mut candidates = Vec::new();
     for relay in &settings.relays {
-        mailers.push(Arc::new(SmtpMailer::new(relay.clone(), connections, Arc::clone(metrics))?));
+        let metrics = deps.metrics.relay(relay.name());
+        let mailer = SmtpMailer::new(relay.clone(), connections, metrics.clone())?;
+        let (name, takes) = (relay.name().into(), relay.takes().clone());
+        candidates.push(Candidate { name, mailer: Arc::new(mailer), takes, metrics });
     }
-    Ok(match <[_; 1]>::try_from(mailers) {
-        Ok([only]) => only,
-        Err(several) => Arc::new(Relays::new(several)),
-    })
+    Ok(Arc::new(Relays::new(candidates, settings.relay_hedge, &deps.chance)))
 }
 
 /// WorkOS's time, as far as it is known.

@@ -169,7 +169,8 @@ impl Report {
     /// What became of it, in one sentence; and whether anything is known of it here.
     fn verdict(&self) -> (String, bool) {
         if let Some(Record { progress: Progress::Sent(receipt), .. }) = &self.record {
-            return (format!("sent; the relay accepted it as {receipt:?}: see its log"), true);
+            let accepted = format!("sent; accepted as {receipt}: see the log of the relay");
+            return (accepted, true);
         }
         if let Some(letter) = &self.dead {
             return (

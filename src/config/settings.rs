@@ -17,7 +17,7 @@ use runtime::{
 };
 use worker::{
     OnAmbiguity,
-    mail::{relays::HEAD_START, render::Templates, smtp::RelayConfig},
+    mail::{render::Templates, smtp::RelayConfig},
 };
 use workos::ApiConfig;
 
@@ -144,6 +144,8 @@ pub struct WorkerSettings {
     pub api_rate: u32,
     /// In order of preference; at least one.
     pub relays: Vec<RelayConfig>,
+    /// A relay that takes longer to be ready gets the next one beside it.
+    pub relay_hedge: Duration,
     pub templates: Live<Templates>,
     /// Most events processed at once.
     pub concurrency: u16,
@@ -169,7 +171,7 @@ impl WorkerSettings {
         let relays = || self.relays.iter().map(RelayConfig::timeouts);
         let connect = relays().map(|relay| relay.connect).max().unwrap_or_default();
         // The next one is made ready beside a slow one.
-        let beside = HEAD_START * u32::try_from(self.relays.len()).unwrap_or(u32::MAX);
+        let beside = self.relay_hedge * u32::try_from(self.relays.len()).unwrap_or(u32::MAX);
         let transactions: Duration = relays().map(|relay| relay.transaction()).sum();
         Terms {
             lease: ::workos::LONGEST_WAIT_AT_GATE + self.api.timeout + connect + beside + SLACK,

@@ -174,8 +174,8 @@ fn relays_are_named_in_order_of_preference() {
         Ok::<_, String>(settings.roles.worker().cloned().expect("a worker"))
     };
     let two = relays("smtps://u:p@one.example\n\t smtp://two.example:2525\n").expect("two");
-    let addresses: Vec<String> = two.relays.iter().map(RelayConfig::address).collect();
-    assert_eq!(addresses, ["one.example:465", "two.example:2525"]);
+    let names: Vec<&str> = two.relays.iter().map(RelayConfig::name).collect();
+    assert_eq!(names, ["one.example:465", "two.example:2525"]);
     let one = relays("smtp://one.example").expect("one").terms();
     assert_eq!(two.terms().sending, one.sending + two.relays[1].timeouts().transaction());
     let error = relays("smtps://one.example http://two.example").expect_err("refused");

@@ -11,7 +11,7 @@ use worker::{
     mail::{
         message::Sender,
         render::Templates,
-        smtp::{RelayConfig, Timeouts},
+        smtp::{Limits, RelayConfig, Timeouts},
     },
 };
 use workos::ApiConfig;
@@ -54,11 +54,14 @@ pub(super) fn read(
         .required("MAIL_FROM", args.mail_from.as_deref())
         .and_then(|text| reader.sender("MAIL_FROM", text));
     let templates = sender.as_ref().and_then(|sender| templates(reader, &args, sender));
+    let (least, most) = (Duration::from_millis(100), Duration::from_secs(30));
+    let hedge = reader.duration("AUTHPOST_RELAY_HEDGE", &args.relay_hedge, least, most);
     let relays = relays(reader, args, sender.as_ref(), trust);
     Some(WorkerSettings {
         api: api?,
         api_rate: u32::try_from(api_rate?).ok()?,
         relays: relays?,
+        relay_hedge: hedge?,
         templates: Live::new(templates?),
         concurrency: u16::try_from(concurrency?).ok()?,
         dedupe_ttl: dedupe_ttl?,
@@ -88,6 +91,10 @@ fn relays(
     trust: Option<&Trust>,
 ) -> Option<Vec<RelayConfig>> {
     let timeouts = timeouts(reader, &args);
+    let connections = args.smtp_connections.as_deref().map_or(Some(None), |text| {
+        let most = reader.within("AUTHPOST_SMTP_CONNECTIONS", text, 1, 1000)?;
+        usize::try_from(most).ok().map(Some)
+    });
     let hello = args.smtp_hello.or_else(|| Some(sender?.address.domain().to_owned()));
     let hello = hello.and_then(|name| self::hello(reader, name));
     let url = reader.secret("SMTP_URL", args.smtp_url, args.smtp_url_file);
@@ -100,7 +107,9 @@ fn relays(
         reader.problem("SMTP_URL", format!("names more than {MOST_RELAYS} relays"));
     }
     let (hello, timeouts) = (hello?, timeouts?);
-    Some(relays.into_iter().map(|relay| relay.with(hello.clone(), timeouts)).collect())
+    let limits = Limits { connections: connections?, ..Limits::default() };
+    let relay = |relay: RelayConfig| relay.with(hello.clone(), timeouts).limited(limits);
+    Some(relays.into_iter().map(relay).collect())
 }
 
 fn timeouts(reader: &mut Reader, args: &args::WorkerOptions) -> Option<Timeouts> {

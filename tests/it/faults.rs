@@ -171,11 +171,11 @@ async fn a_relay_that_defers_at_random_places() {
     let app = Setup::embedded().start().await;
     let load = app.load(RATE);
     for (step, line) in [
-        (Step::Mail, "421 4.7.0 try later"),
+        (Step::Mail, "421 4.3.0 try later"),
         (Step::Rcpt, "450 4.2.1 mailbox busy"),
         (Step::Data, "451 4.3.0 local error"),
         (Step::Dot, "452 4.3.1 no space"),
-        (Step::Dot, "421 4.7.0 closing"),
+        (Step::Dot, "421 4.4.2 closing"),
         (Step::Ehlo, "421 4.3.2 shutting down"),
     ] {
         app.inbox.order(step, Misbehavior::Say(line));

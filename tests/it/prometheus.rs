@@ -33,7 +33,9 @@ fn named(text: &str) -> BTreeSet<&str> {
 }
 
 fn offered() -> BTreeSet<String> {
-    let exposition = Metrics::new("test").expect("declared rightly").expose();
+    let metrics = Metrics::new("test").expect("declared rightly");
+    metrics.relay("relay").connection_limit(1);
+    let exposition = metrics.expose();
     let series = exposition.lines().filter(|line| !line.starts_with('#'));
     series.filter_map(|line| line.split(['{', ' ']).next()).map(str::to_owned).collect()
 }

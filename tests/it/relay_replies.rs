@@ -1,18 +1,24 @@
 //! What relays really say, and what follows from it.
 
 use domain::fault::{Fault, Reason, Severity};
-use sandbox::inbox::{InboxConfig, Misbehavior, Step};
-use worker::mail::{Accepted, SendError};
+use sandbox::{
+    inbox::{InboxConfig, Misbehavior, Step},
+    readable,
+};
+use worker::mail::{Accepted, Mailer as _, SendError};
 
 use crate::{
     crash::World,
     harness::{eventually, in_time, program::Program},
-    relay::{LIMIT, inbox, mailer, send},
+    relay::{LIMIT, inbox, mail_to, mailer, send},
 };
 
 fn reason(result: Result<Accepted, SendError>) -> (Severity, Reason) {
     match result {
-        Err(SendError::NotSent(Fault { severity, reason, .. })) => (severity, reason),
+        Err(
+            SendError::NotSent(Fault { severity, reason, .. })
+            | SendError::NoSuchAddress(Fault { severity, reason, .. }),
+        ) => (severity, reason),
         other => panic!("{other:?}"),
     }
 }
@@ -42,6 +48,54 @@ async fn an_answer_is_its_digits() {
         assert_eq!(reason(send(&mailer).await), (Severity::Permanent, Reason::MailRefused));
         send(&mailer).await.expect("sent");
     }
+}
+
+/// A bounce must not carry the code back, and addresses that exist are mailed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_announced_of_a_mail() {
+    let config = InboxConfig { offers: vec!["DSN", "SMTPUTF8"], ..InboxConfig::default() };
+    let inbox = inbox(config).await;
+    let mailer = mailer(&format!("smtp://{}?tls=none", inbox.address()), None);
+    for (typed, announced, utf8) in [
+        ("a..b@example.com", "\"a..b\"@example.com", ""),
+        ("a.@example.com.", "\"a.\"@example.com", ""),
+        ("\"john \\\"x\\\" smith\"@example.com", "\"john \\\"x\\\" smith\"@example.com", ""),
+        ("alice@mail_host.example.com", "alice@mail_host.example.com", ""),
+        ("анна..б@example.com", "\"анна..б\"@example.com", "SMTPUTF8 "),
+    ] {
+        let mail = mail_to(typed);
+        let relay = mailer.connect(&mail).await.expect("a connection");
+        relay.send(&mail).await.unwrap_or_else(|why| panic!("{typed}: {why:?}"));
+        let mail = inbox.mails().pop().expect("received");
+        assert_eq!(mail.to, announced);
+        let text = String::from_utf8_lossy(&mail.raw).into_owned();
+        assert!(text.contains(&format!("\r\nTo: {announced}\r\n")), "{text}");
+        let read = readable::read(&mail.raw).expect("a mail");
+        let (digest, _) = read.message_id.split_once('@').expect("one with a domain");
+        assert!(text.contains(&format!("X-Authpost-Event: {digest}\r\n")), "{text}");
+        let [from, to] = mail.parameters;
+        assert_eq!(from, format!("{utf8}RET=HDRS ENVID={digest}"));
+        assert_eq!(to, "NOTIFY=FAILURE");
+    }
+}
+
+/// What finds no room waits for a connection that becomes free.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_finishes_over_the_connections_that_the_relay_takes() {
+    let config = InboxConfig {
+        most_connections: Some(3),
+        most_mails: Some(5),
+        without_pipelining: true,
+        ..InboxConfig::default()
+    };
+    let inbox = inbox(config).await;
+    let mailer = mailer(&format!("smtp://{}?tls=none", inbox.address()), None);
+    let mails = (0..60).map(|_| send(&mailer));
+    for sent in in_time("all mails", futures_util::future::join_all(mails)).await {
+        sent.expect("sent");
+    }
+    assert_eq!(inbox.count(), 60);
+    assert!(inbox.turned_away() >= 1, "four were tried");
 }
 
 /// Some greet late on purpose, some look an address up elsewhere first: one limit for all steps.

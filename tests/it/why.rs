@@ -36,7 +36,7 @@ async fn an_event_of_the_emulator_is_found(world: &World, program: &Program, env
     })
     .await;
     let (known, said) = why(env, &[&made.event_id]).await;
-    assert!(known && said.contains("sent; the relay accepted it as"), "{said}");
+    assert!(known && said.contains("sent; accepted as SANDBOX at 127.0.0.1:"), "{said}");
 }
 
 async fn the_life_of_an_event(world: &World, env: &Env) {
@@ -56,14 +56,16 @@ async fn the_life_of_an_event(world: &World, env: &Env) {
     let missed = world.workos.make_old_code("carol@example.com", SignedDuration::from_mins(1));
 
     let (known, said) = why(env, &[&sent.event_id]).await;
-    assert!(known && said.contains("sent; the relay accepted it as"), "{said}");
+    assert!(known && said.contains("sent; accepted as SANDBOX at 127.0.0.1:"), "{said}");
     is_found_by_each_name(env, &refused).await;
     an_event_of_the_emulator_is_found(world, &program, env).await;
     // Of a mailed event only the event id is on record; WorkOS knows the rest.
     assert!(!why(env, &[&sent.id]).await.0);
     let (known, said) = why(env, &["--workos", "--user", &sent.user_id]).await;
     assert!(
-        known && said.contains("sent; the relay accepted it as") && said.contains(&sent.id),
+        known
+            && said.contains("sent; accepted as SANDBOX at 127.0.0.1:")
+            && said.contains(&sent.id),
         "{said}"
     );
     let (known, said) = why(env, &["--workos", &missed.id]).await;

@@ -21,6 +21,7 @@ use tracing::Instrument as _;
 
 use crate::{
     breaker::Admission,
+    mail::Accepted,
     outcome::{Outcome, RetryContext},
     process::process,
     state::Worker,
@@ -148,7 +149,7 @@ fn panicked(panic: &(dyn Any + Send)) -> Outcome {
 
 fn update_breaker(worker: &Worker, outcome: &Outcome) {
     match outcome {
-        Outcome::Sent { .. } => worker.breaker.succeeded(),
+        Outcome::Sent(_) => worker.breaker.succeeded(),
         Outcome::Retry { fault, .. } if outcome.is_misconfiguration() => {
             worker.breaker.refused(fault.to_string().into());
         }
@@ -183,7 +184,7 @@ fn record_in_span(outcome: &Outcome) {
     let (span, (ending, reason)) = (tracing::Span::current(), outcome.labels());
     span.record("authpost.outcome", ending.label());
     match outcome {
-        Outcome::Sent { .. } | Outcome::Duplicate => {}
+        Outcome::Sent(_) | Outcome::Duplicate => {}
         Outcome::Expired { .. } | Outcome::Retry { .. } | Outcome::Dead { .. } => {
             trace::failed(&span, reason.label());
         }
@@ -206,7 +207,9 @@ fn log(worker: &Worker, event: Option<&QueuedEvent>, attempt: u32, outcome: &Out
         };
     }
     match outcome {
-        Outcome::Sent { receipt } => line!(info, "mailed a code", receipt),
+        Outcome::Sent(Accepted { receipt, relay }) => {
+            line!(info, "mailed a code", receipt, relay = &**relay);
+        }
         Outcome::Duplicate => line!(info, "skipped an event that was mailed before"),
         Outcome::Expired { .. } => line!(warn, "gave up an event: its code has expired", %reason),
         Outcome::Retry { stage, fault: Fault { detail, .. }, .. } => {

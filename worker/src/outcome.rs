@@ -10,15 +10,14 @@ use domain::{
 use jiff::Timestamp;
 use runtime::metrics::labels::Ending;
 
+use crate::mail::Accepted;
+
 /// How one delivery ended. All but `Retry` are final.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "an outcome is settled, counted and logged"]
 pub enum Outcome {
     /// The relay accepted the mail.
-    Sent {
-        /// The relay's queue id; empty if it gave none.
-        receipt: String,
-    },
+    Sent(Accepted),
     Duplicate,
     /// The code expired, or would before another attempt could help. `after` is the last failure.
     Expired {
@@ -91,7 +90,7 @@ impl Outcome {
     /// What the queue must do with the message.
     pub fn verdict(&self) -> Verdict {
         match self {
-            Self::Sent { .. } | Self::Duplicate | Self::Expired { .. } => Verdict::Done,
+            Self::Sent(_) | Self::Duplicate | Self::Expired { .. } => Verdict::Done,
             Self::Retry { stage, attempt, fault } => {
                 Verdict::Retry { stage: *stage, attempt: *attempt, reason: fault.reason }
             }
@@ -104,7 +103,7 @@ impl Outcome {
     /// The labels of the metric.
     pub fn labels(&self) -> (Ending, Reason) {
         match self {
-            Self::Sent { .. } => (Ending::Sent, Reason::None),
+            Self::Sent(_) => (Ending::Sent, Reason::None),
             Self::Duplicate => (Ending::Duplicate, Reason::None),
             Self::Expired { after } => (Ending::Expired, *after),
             Self::Retry { fault, .. } => (Ending::Retry, fault.reason),

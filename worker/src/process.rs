@@ -22,7 +22,7 @@ use runtime::{
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    mail::{Mail, RelayConnection, SendError, render::NotMade},
+    mail::{Accepted, Mail, RelayConnection, SendError, render::NotMade},
     outcome::{Outcome, RetryContext},
     state::{OnAmbiguity, Worker},
 };
@@ -30,7 +30,7 @@ use crate::{
 /// Turns one queued event into at most one mail.
 pub async fn process(worker: &Worker, event: &QueuedEvent, attempt: u32) -> Outcome {
     match mail(worker, event, attempt).await {
-        Ok(Sent { receipt }) => Outcome::Sent { receipt },
+        Ok(Sent(accepted)) => Outcome::Sent(accepted),
         Err(stop) => {
             let (now, chance) = (worker.clock.now(), (worker.chance)());
             stop.outcome(RetryContext { attempt, now, expires_at: event.expires_at, chance })
@@ -39,9 +39,7 @@ pub async fn process(worker: &Worker, event: &QueuedEvent, attempt: u32) -> Outc
 }
 
 /// The relay accepted the mail.
-struct Sent {
-    receipt: String,
-}
+struct Sent(Accepted);
 
 /// Why an event is not mailed by this attempt.
 enum Stop {
@@ -198,7 +196,8 @@ async fn prepare(
         };
         // The expiry in WorkOS's answer takes precedence over the event's.
         let mail = worker.templates.get().login_code(&event.event_id, &code, worker.clock.now())?;
-        let connection = worker.mailer.get().connect().await.map_err(Stop::Failed)?;
+        let mail = mail.after_silences(lease.history().unanswered_sends);
+        let connection = worker.mailer.get().connect(&mail).await.map_err(Stop::Failed)?;
         Ok((mail, connection))
     };
     match prepared.await {
@@ -276,11 +275,11 @@ async fn send(
         Ok(accepted) => {
             failpoint::reach(Point::AfterRelay);
             worker.metrics.sent(event.created_at, worker.clock.now());
-            record(worker, event, &sending, &accepted.receipt).await;
+            record(worker, event, &sending, &accepted.to_string()).await;
             failpoint::reach(Point::AfterRecord);
-            Ok(Sent { receipt: accepted.receipt })
+            Ok(Sent(accepted))
         }
-        Err(SendError::NotSent(fault)) => {
+        Err(SendError::NotSent(fault) | SendError::NoSuchAddress(fault)) => {
             release(worker, sending.nothing_was_sent()).await;
             Err(Stop::Failed(fault))
         }

@@ -95,6 +95,18 @@ reasons! {
     Panicked = "panicked",
 }
 
+impl Reason {
+    /// The reasons for which a mail goes on to the next relay.
+    pub const OF_RELAYS: &[Self] = &[
+        Self::RelayUnavailable,
+        Self::RelayDeferred,
+        Self::RelayRefusedUs,
+        Self::RecipientRefused,
+        Self::MailRefused,
+        Self::UnsupportedAddress,
+    ];
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.label())

@@ -212,6 +212,7 @@ fn worker_settings(api: ApiConfig, inbox: &Inbox, trust: &Trust) -> anyhow::Resu
         address: EmailAddress::parse("login@authpost.example")?,
     };
     Ok(WorkerSettings {
+        relay_hedge: Duration::from_secs(1),
         api,
         api_rate: 90,
         relays: vec![RelayConfig::parse(&relay, trust.client())?],

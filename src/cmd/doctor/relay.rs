@@ -36,9 +36,13 @@ async fn examine_one(
     deps: &Deps,
     mail_to: Option<EmailAddress>,
 ) -> anyhow::Result<Vec<Finding>> {
-    let name = relay.address();
-    let mailer = SmtpMailer::new(relay.clone(), 1, deps.metrics.clone())?;
-    let connection = match mailer.connect().await {
+    let name = relay.name();
+    let mailer = SmtpMailer::new(relay.clone(), 1, deps.metrics.relay(name))?;
+    let mail = match &mail_to {
+        Some(recipient) => test_mail(worker, recipient.clone())?,
+        None => test_mail(worker, EmailAddress::parse("nobody@example.com")?)?,
+    };
+    let connection = match mailer.connect(&mail).await {
         Ok(connection) => connection,
         Err(fault) => {
             let advice = match fault.reason {
@@ -58,12 +62,14 @@ async fn examine_one(
             "connected to {name}, with the encryption and authentication that SMTP_URL asks for"
         ),
     );
-    let Some(recipient) = mail_to else { return Ok(vec![connected]) };
-    let sent = match connection.send(&test_mail(worker, recipient)?).await {
+    if mail_to.is_none() {
+        return Ok(vec![connected]);
+    }
+    let sent = match connection.send(&mail).await {
         Ok(accepted) => {
             Finding::good(SUBJECT, format!("{name} accepted the test mail as {}", accepted.receipt))
         }
-        Err(SendError::NotSent(fault)) => {
+        Err(SendError::NotSent(fault) | SendError::NoSuchAddress(fault)) => {
             Finding::wrong(SUBJECT, fault.to_string(), "see the log of the relay")
         }
         Err(SendError::Ambiguous(detail)) => Finding::wrong(

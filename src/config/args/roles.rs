@@ -167,6 +167,14 @@ pub struct WorkerOptions {
     /// Timeout for the relay's answer to a whole mail
     #[arg(long, env = "AUTHPOST_SMTP_TIMEOUT", default_value = "40 s", value_name = "DURATION")]
     pub smtp_timeout: String,
+    /// Most connections to each relay at once (default: AUTHPOST_CONCURRENCY); fewer for a while
+    /// after a relay turned some away
+    #[arg(long, env = "AUTHPOST_SMTP_CONNECTIONS", value_name = "COUNT")]
+    pub smtp_connections: Option<String>,
+    /// With several relays: one that is not ready for a mail within this time gets the next one
+    /// beside it
+    #[arg(long, env = "AUTHPOST_RELAY_HEDGE", default_value = "1 s", value_name = "DURATION")]
+    pub relay_hedge: String,
     /// Host name to send in EHLO (default: the domain of MAIL_FROM)
     #[arg(long, env = "AUTHPOST_SMTP_HELLO", value_name = "NAME")]
     pub smtp_hello: Option<String>,

@@ -126,6 +126,7 @@ pub fn relay(url: &str, trust: &Trust) -> RelayConfig {
 /// Settings of a worker with short timeouts.
 pub fn worker(api_url: &str, smtp_url: &str) -> WorkerSettings {
     WorkerSettings {
+        relay_hedge: Duration::from_secs(1),
         api: api(api_url),
         api_rate: 0,
         relays: vec![relay(smtp_url, &trust())],

@@ -11,6 +11,7 @@ use domain::{
 use jiff::Timestamp;
 use lettre::{
     Message,
+    address::Envelope,
     message::{
         Mailbox, MultiPart, SinglePart,
         header::{ContentType, HeaderName, HeaderValue},
@@ -55,10 +56,14 @@ pub(super) fn build(
     let LoginCode { recipient, expires_at, .. } = code;
     let key = digest(event_id);
     let message_id = format!("<{key}@{}>", sender.address.domain());
+    // lettre makes one from the headers, by its own rules, if there is none.
+    let envelope =
+        Envelope::new(None, vec![address(recipient)]).map_err(|_| cannot_build("the envelope"))?;
     let mut builder = Message::builder()
-        .from(Mailbox::new(sender.name.clone(), address(&sender.address)?))
+        .envelope(envelope)
+        .from(Mailbox::new(sender.name.clone(), address(&sender.address)))
         // The bare address: a display name would put foreign text into our header.
-        .to(Mailbox::new(None, address(recipient)?))
+        .to(Mailbox::new(None, address(recipient)))
         .subject(content.subject)
         .message_id(Some(message_id.clone()))
         .date(SystemTime::from(now));
@@ -67,6 +72,9 @@ pub(super) fn build(
             .map_err(|_| cannot_build("a header name"))?;
         builder = builder.raw_header(HeaderValue::new(name, (*value).to_owned()));
     }
+    // Some relays replace the Message-ID.
+    let event = HeaderName::new_from_ascii_str("X-Authpost-Event");
+    builder = builder.raw_header(HeaderValue::new(event, key.clone()));
     let parts = MultiPart::alternative()
         .boundary(format!("authpost-{key}"))
         .singlepart(SinglePart::builder().header(ContentType::TEXT_PLAIN).body(content.text))
@@ -78,7 +86,9 @@ pub(super) fn build(
         sender: sender.address.clone(),
         bytes,
         message_id,
+        event_digest: key,
         expires_at: *expires_at,
+        unanswered_sends: 0,
     })
 }
 
@@ -93,12 +103,10 @@ fn digest(event_id: &EventId) -> String {
     text
 }
 
-/// The address as lettre's. lettre has rules of its own; an address that breaks them cannot be
-/// mailed.
-pub(crate) fn address(address: &EmailAddress) -> Result<lettre::Address, Fault> {
-    lettre::Address::new(address.expose_local(), address.domain()).map_err(|_| {
-        Fault::permanent(Reason::UnsupportedAddress, "the address is not one that SMTP can carry")
-    })
+/// The address as lettre's, whose own rules do not know all that exist: ours is in the form of SMTP
+/// already.
+fn address(address: &EmailAddress) -> lettre::Address {
+    lettre::Address::new_dangerous(address.expose_local(), address.domain())
 }
 
 fn cannot_build(what: &'static str) -> Fault {

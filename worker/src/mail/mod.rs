@@ -5,7 +5,7 @@ pub mod relays;
 pub mod render;
 pub mod smtp;
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use domain::{
@@ -23,13 +23,22 @@ pub struct Mail {
     pub(crate) sender: EmailAddress,
     pub(crate) bytes: Zeroizing<Vec<u8>>,
     pub(crate) message_id: String,
+    pub(crate) event_digest: String,
     pub(crate) expires_at: Timestamp,
+    /// How many times relays were silent about it before.
+    pub(crate) unanswered_sends: u32,
 }
 
 impl Mail {
     /// The whole message (RFC 5322). Contains the code.
     pub fn expose(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// After so many times that relays received it and did not answer.
+    #[must_use]
+    pub fn after_silences(self, unanswered_sends: u32) -> Self {
+        Self { unanswered_sends, ..self }
     }
 
     /// When the code in it expires.
@@ -57,6 +66,18 @@ impl fmt::Debug for Mail {
 pub struct Accepted {
     /// The relay's queue id; empty if its answer has none.
     pub receipt: String,
+    /// The name of the relay.
+    pub relay: Arc<str>,
+}
+
+/// The queue id and the relay, for the record of the event.
+impl fmt::Display for Accepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.receipt.as_str() {
+            "" => write!(f, "at {}", self.relay),
+            receipt => write!(f, "{receipt} at {}", self.relay),
+        }
+    }
 }
 
 /// Why a mail was not accepted. The difference decides whether a second mail is possible.
@@ -64,6 +85,8 @@ pub struct Accepted {
 pub enum SendError {
     /// The relay certainly did not accept the mail.
     NotSent(Fault),
+    /// Nor would any other: the address does not exist.
+    NoSuchAddress(Fault),
     /// The relay received the whole mail and did not answer.
     Ambiguous(Cow<'static, str>),
 }
@@ -71,7 +94,7 @@ pub enum SendError {
 impl trace::Failure for SendError {
     fn reason(&self) -> Reason {
         match self {
-            Self::NotSent(fault) => fault.reason,
+            Self::NotSent(fault) | Self::NoSuchAddress(fault) => fault.reason,
             Self::Ambiguous(_) => Reason::Ambiguous,
         }
     }
@@ -80,8 +103,13 @@ impl trace::Failure for SendError {
 /// The port to the relay.
 #[async_trait]
 pub trait Mailer: Send + Sync {
-    /// A connection that is ready for a mail. The relay has not been told about any mail on it.
-    async fn connect(&self) -> Result<Box<dyn RelayConnection>, Fault>;
+    /// A connection that is ready for `mail`, about which the relay has not been told.
+    async fn connect(&self, mail: &Mail) -> Result<Box<dyn RelayConnection>, Fault>;
+
+    /// Whether a mail has to wait here for others of ours.
+    fn is_busy(&self) -> bool {
+        false
+    }
 
     /// `Err` with the reason while the relay cannot be reached.
     async fn ready(&self) -> Result<(), Cow<'static, str>>;

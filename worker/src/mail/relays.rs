@@ -3,181 +3,181 @@
 //! A mail moves on only when it is certain that the relay before did not accept it. One that is
 //! silent after the final dot may have, so that mail stays where it is.
 
-use std::{borrow::Cow, pin::Pin, sync::Arc, time::Duration};
+mod health;
+mod race;
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use domain::fault::{Fault, Reason, Severity};
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use parking_lot::Mutex;
-use tokio::time::{Instant, sleep};
+use domain::{
+    fault::{Fault, Reason, Severity},
+    retry::Chance,
+};
+use runtime::metrics::RelayMetrics;
 
+use self::{
+    health::Health,
+    race::{Step, race},
+};
 use super::{Accepted, BegunMail, Mail, Mailer, RelayConnection, SendError};
 
-/// How long a relay may take to be ready before the next one is made ready beside it.
-pub const HEAD_START: Duration = Duration::from_secs(1);
+/// Which mails a relay takes, and which of them first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Takes {
+    /// Only mails to these domains; empty for all.
+    pub domains: Vec<String>,
+    /// This part of the mails goes to this relay first, and others only if no other takes them.
+    /// From 0.0 to 1.0.
+    pub share: Option<f64>,
+}
 
-/// A relay that failed comes last for this long; twice as long after each further failure.
-const REST: Duration = Duration::from_secs(2);
-const LONGEST_REST: Duration = Duration::from_secs(30);
+/// One relay, as the configuration has it.
+pub struct Candidate {
+    pub name: Arc<str>,
+    pub mailer: Arc<dyn Mailer>,
+    pub takes: Takes,
+    pub metrics: RelayMetrics,
+}
 
-/// One relay of several, and how it fares.
+/// A relay, and how it fares.
 struct Relay {
-    mailer: Arc<dyn Mailer>,
-    health: Mutex<Health>,
+    candidate: Candidate,
+    health: Health,
 }
 
-#[derive(Default)]
-struct Health {
-    failures: u32,
-    rests_until: Option<Instant>,
-}
-
-impl Relay {
-    fn rests(&self) -> bool {
-        self.health.lock().rests_until.is_some_and(|until| until > Instant::now())
-    }
-
-    fn succeeded(&self) {
-        *self.health.lock() = Health::default();
-    }
-
-    /// Only what concerns every mail makes a relay rest.
-    fn failed(&self, fault: &Fault) {
-        let everybodys =
-            fault.severity == Severity::Misconfigured || fault.reason == Reason::RelayUnavailable;
-        if everybodys {
-            self.rest();
-        }
-    }
-
-    fn rest(&self) {
-        let mut health = self.health.lock();
-        let rest = (REST * 2_u32.saturating_pow(health.failures.min(8))).min(LONGEST_REST);
-        health.failures = health.failures.saturating_add(1);
-        health.rests_until = Some(Instant::now() + rest);
-    }
-}
-
-/// Adapter of [`Mailer`] over several others.
+/// Adapter of [`Mailer`] over one or several others.
 #[derive(Clone)]
-pub struct Relays(Arc<[Relay]>);
+pub struct Relays {
+    relays: Arc<[Relay]>,
+    hedge: Duration,
+}
 
 impl Relays {
-    /// Takes the relays in their order of preference.
-    pub fn new(mailers: Vec<Arc<dyn Mailer>>) -> Self {
-        let relay = |mailer| Relay { mailer, health: Mutex::default() };
-        Self(mailers.into_iter().map(relay).collect())
+    /// Takes the relays in their order of preference. One that takes longer than `hedge` to be
+    /// ready gets the next one beside it.
+    pub fn new(candidates: Vec<Candidate>, hedge: Duration, chance: &Chance) -> Self {
+        let relay = |candidate: Candidate| {
+            let (name, metrics) = (Arc::clone(&candidate.name), candidate.metrics.clone());
+            Relay { health: Health::new(name, metrics, Arc::clone(chance)), candidate }
+        };
+        Self { relays: candidates.into_iter().map(relay).collect(), hedge }
     }
 
-    /// The relays that were not tried yet, those that rest last.
-    fn order(&self, tried: &[usize]) -> Vec<usize> {
+    /// The relays for this mail that were not tried yet: those that work before those that do not.
+    /// After a silence about this mail, the next of those that work comes first.
+    fn order(&self, mail: &Mail, tried: &[usize]) -> Vec<usize> {
+        let draw = draw(&mail.event_digest);
+        let takes = |index: &usize| self.relays[*index].candidate.takes.takes(mail);
         let mut order: Vec<usize> =
-            (0..self.0.len()).filter(|index| !tried.contains(index)).collect();
-        order.sort_by_key(|index| self.0[*index].rests());
+            (0..self.relays.len()).filter(|it| !tried.contains(it)).filter(takes).collect();
+        order.sort_by_key(|index| {
+            let relay = &self.relays[*index];
+            (!relay.health.is_usable(), relay.candidate.takes.rank(draw))
+        });
+        let usable = order.iter().filter(|it| self.relays[**it].health.is_usable()).count();
+        if tried.is_empty() && usable > 0 {
+            let turn = usize::try_from(mail.unanswered_sends).unwrap_or(0) % usable;
+            order[..usable].rotate_left(turn);
+        }
         order
     }
+}
 
-    /// Has relays make one step each, the next one beside one that takes long; the first that ends
-    /// well is the result. `first` is the step of a relay that is further than the others.
-    async fn race<'a, T>(
-        &self,
-        first: Option<(usize, Step<'a, T>)>,
-        tried: &[usize],
-        step: impl Fn(Arc<dyn Mailer>) -> Step<'a, T>,
-    ) -> Result<(usize, T), Unsent> {
-        let ahead = first.as_ref().map(|(index, _)| *index);
-        let mut waiting = self.order(tried).into_iter().filter(|index| Some(*index) != ahead);
-        let (mut attempts, mut begun) = (FuturesUnordered::new(), Vec::new());
-        let mut faults = Vec::new();
-        let mut next = first;
-        loop {
-            let further = || waiting.next().map(|it| (it, step(Arc::clone(&self.0[it].mailer))));
-            if let Some((index, step)) = next.take().or_else(further) {
-                begun.push(index);
-                attempts.push(async move { (index, step.await) });
-            } else if attempts.is_empty() {
-                return Err(Unsent::All(faults));
-            }
-            tokio::select! {
-                Some((index, result)) = attempts.next() => match result {
-                    Ok(ended) => {
-                        // Those that began before it and have not ended are slow.
-                        let slow = begun.iter().take_while(|other| **other != index);
-                        slow.for_each(|other| self.0[*other].rest());
-                        return Ok((index, ended));
-                    }
-                    Err(SendError::NotSent(fault)) if fault.severity != Severity::Permanent => {
-                        begun.retain(|other| *other != index);
-                        self.0[index].failed(&fault);
-                        faults.push(fault);
-                    }
-                    Err(error) => return Err(Unsent::ForGood(error)),
-                },
-                () = sleep(HEAD_START) => {}
-            }
+/// A number from 0.0 to below 1.0 that every attempt at an event draws alike.
+fn draw(digest: &str) -> f64 {
+    let digits = digest.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    f64::from(digits.unwrap_or(0)) / (f64::from(u32::MAX) + 1.0)
+}
+
+impl Takes {
+    fn takes(&self, mail: &Mail) -> bool {
+        let domain = mail.recipient.domain();
+        self.domains.is_empty() || self.domains.iter().any(|of| of.eq_ignore_ascii_case(domain))
+    }
+
+    fn rank(&self, draw: f64) -> u8 {
+        match self.share {
+            Some(share) if draw < share => 0,
+            None => 1,
+            Some(_) => 2,
         }
     }
 }
 
-type Step<'a, T> = Pin<Box<dyn Future<Output = Result<T, SendError>> + Send + 'a>>;
-
-/// Why no relay made a step.
-enum Unsent {
-    /// Each of them failed, and may not fail the next time.
-    All(Vec<Fault>),
-    /// One of them failed in a way that ends the mail.
-    ForGood(SendError),
+/// The relays that failed to take a mail, and why.
+#[derive(Default)]
+struct Tried {
+    relays: Vec<usize>,
+    faults: Vec<Fault>,
 }
 
-impl Unsent {
-    /// The failure, with those of relays that were tried before.
-    fn after(self, mut faults: Vec<Fault>) -> SendError {
-        match self {
-            Self::ForGood(error) => error,
-            Self::All(further) => {
-                faults.extend(further);
-                SendError::NotSent(the_failure(faults))
-            }
-        }
+impl Tried {
+    fn add(&mut self, relay: usize, fault: Fault) {
+        self.relays.push(relay);
+        self.faults.push(fault);
     }
-}
 
-/// The failure when every relay failed: our configuration is refused only if all refuse it.
-fn the_failure(faults: Vec<Fault>) -> Fault {
-    let passing = faults.iter().position(|fault| fault.severity != Severity::Misconfigured);
-    let mut faults = faults;
-    let found = (!faults.is_empty()).then(|| faults.swap_remove(passing.unwrap_or(0)));
-    found.unwrap_or_else(|| Fault::transient(Reason::RelayUnavailable, "there is no relay"))
+    /// Whether no further relay is asked: two have refused the mail for good.
+    fn is_final(&self) -> bool {
+        self.faults.iter().filter(|fault| fault.severity == Severity::Permanent).count() >= 2
+    }
+
+    /// The failure of the whole attempt. It is final if two relays say so, or all there are; our
+    /// configuration is refused only if all refuse it.
+    fn failure(mut self) -> SendError {
+        let is = |severity| move |fault: &Fault| fault.severity == severity;
+        let (permanent, ours) = (is(Severity::Permanent), is(Severity::Misconfigured));
+        let all = |of: &dyn Fn(&Fault) -> bool| self.faults.iter().all(of);
+        let of_one_kind = self.is_final() || all(&permanent) || all(&ours);
+        let passing = |fault: &Fault| !permanent(fault) && !ours(fault);
+        let found = if of_one_kind {
+            self.faults.iter().position(permanent)
+        } else {
+            self.faults.iter().position(passing)
+        };
+        let Some(fault) =
+            (!self.faults.is_empty()).then(|| self.faults.swap_remove(found.unwrap_or(0)))
+        else {
+            let detail = "there is no relay for this domain";
+            return SendError::NotSent(Fault::transient(Reason::RelayUnavailable, detail));
+        };
+        let severity = if of_one_kind || passing(&fault) {
+            fault.severity
+        } else {
+            // One refuses this mail, another refuses us: once that is mended it may take it.
+            Severity::Transient { retry_after: None }
+        };
+        SendError::NotSent(Fault { severity, ..fault })
+    }
 }
 
 #[async_trait]
 impl Mailer for Relays {
-    async fn connect(&self) -> Result<Box<dyn RelayConnection>, Fault> {
+    async fn connect(&self, mail: &Mail) -> Result<Box<dyn RelayConnection>, Fault> {
         let step = |mailer: Arc<dyn Mailer>| -> Step<'_, _> {
-            Box::pin(async move { mailer.connect().await.map_err(SendError::NotSent) })
+            Box::pin(async move { mailer.connect(mail).await.map_err(SendError::NotSent) })
         };
-        match self.race(None, &[], step).await {
+        let mut tried = Tried::default();
+        match race(self, mail, None, &mut tried, step).await {
             Ok((index, connection)) => {
-                Ok(Box::new(OneOfSeveral { relays: self.clone(), index, connection }))
+                Ok(Box::new(OneOfSeveral { relays: self.clone(), index, tried, connection }))
             }
-            Err(unsent) => match unsent.after(Vec::new()) {
-                SendError::NotSent(fault) => Err(fault),
-                SendError::Ambiguous(detail) => {
-                    Err(Fault::transient(Reason::RelayUnavailable, detail))
-                }
-            },
+            Err(SendError::NotSent(fault) | SendError::NoSuchAddress(fault)) => Err(fault),
+            Err(SendError::Ambiguous(detail)) => {
+                Err(Fault::transient(Reason::RelayUnavailable, detail))
+            }
         }
     }
 
     async fn ready(&self) -> Result<(), Cow<'static, str>> {
-        let mut why = Cow::Borrowed("there is no relay");
-        for relay in self.0.iter() {
-            match relay.mailer.ready().await {
+        let mut problems = Vec::new();
+        for Relay { candidate, .. } in self.relays.iter() {
+            match candidate.mailer.ready().await {
                 Ok(()) => return Ok(()),
-                Err(problem) => why = problem,
+                Err(problem) => problems.push(format!("{}: {problem}", candidate.name)),
             }
         }
-        Err(why)
+        Err(problems.join("; ").into())
     }
 }
 
@@ -185,60 +185,58 @@ impl Mailer for Relays {
 struct OneOfSeveral {
     relays: Relays,
     index: usize,
+    tried: Tried,
     connection: Box<dyn RelayConnection>,
 }
 
 #[async_trait]
 impl RelayConnection for OneOfSeveral {
     async fn begin(self: Box<Self>, mail: &Mail) -> Result<Box<dyn BegunMail>, SendError> {
-        let Self { relays, index, connection } = *self;
+        let Self { relays, index, mut tried, connection } = *self;
         let first: Step<'_, _> = connection.begin(mail);
-        let raced = relays.race(Some((index, first)), &[], |mailer| announce(mailer, mail)).await;
-        let (index, begun) = raced.map_err(|unsent| unsent.after(Vec::new()))?;
-        Ok(Box::new(BegunAtOne { relays, index, begun }))
+        let announce = |mailer| announce(mailer, mail);
+        let (index, begun) =
+            race(&relays, mail, Some((index, first)), &mut tried, announce).await?;
+        Ok(Box::new(BegunAtOne { relays, index, tried, begun }))
     }
 }
 
 /// From no connection to an announced mail.
 fn announce(mailer: Arc<dyn Mailer>, mail: &Mail) -> Step<'_, Box<dyn BegunMail>> {
-    Box::pin(async move { mailer.connect().await.map_err(SendError::NotSent)?.begin(mail).await })
+    Box::pin(
+        async move { mailer.connect(mail).await.map_err(SendError::NotSent)?.begin(mail).await },
+    )
 }
 
 /// A mail that one relay waits for, with the others behind it.
 struct BegunAtOne {
     relays: Relays,
     index: usize,
+    tried: Tried,
     begun: Box<dyn BegunMail>,
 }
 
 #[async_trait]
 impl BegunMail for BegunAtOne {
     async fn finish(self: Box<Self>, mail: &Mail) -> Result<Accepted, SendError> {
-        let Self { relays, mut index, mut begun } = *self;
-        let (mut tried, mut faults) = (Vec::new(), Vec::new());
+        let Self { relays, mut index, mut tried, mut begun } = *self;
         loop {
-            let fault = match begun.finish(mail).await {
-                Ok(accepted) => {
-                    relays.0[index].succeeded();
-                    return Ok(accepted);
-                }
-                Err(SendError::NotSent(fault)) if fault.severity != Severity::Permanent => fault,
-                Err(error) => {
-                    // After a silence the next attempt begins elsewhere.
-                    if matches!(error, SendError::Ambiguous(_)) {
-                        relays.0[index].rest();
+            let result = begun.finish(mail).await;
+            let relay = &relays.relays[index];
+            relay.health.note(result.as_ref().map(drop));
+            match result {
+                // Only an answer lets the whole mail move on.
+                Err(SendError::NotSent(fault)) => {
+                    let reason = fault.reason;
+                    tried.add(index, fault);
+                    if !relays.order(mail, &tried.relays).is_empty() {
+                        relay.candidate.metrics.hop(reason);
                     }
-                    return Err(error);
                 }
-            };
-            relays.0[index].failed(&fault);
-            tried.push(index);
-            faults.push(fault);
-            (index, begun) = match relays.race(None, &tried, |mailer| announce(mailer, mail)).await
-            {
-                Ok(next) => next,
-                Err(unsent) => return Err(unsent.after(faults)),
-            };
+                accepted_or_final => return accepted_or_final,
+            }
+            let announce = |mailer| announce(mailer, mail);
+            (index, begun) = race(&relays, mail, None, &mut tried, announce).await?;
         }
     }
 }

@@ -149,7 +149,7 @@ impl ClaimStore for Scripted {
 
 #[async_trait]
 impl Mailer for Scripted {
-    async fn connect(&self) -> Result<Box<dyn RelayConnection>, Fault> {
+    async fn connect(&self, _: &Mail) -> Result<Box<dyn RelayConnection>, Fault> {
         if self.behaviour == Behaviour::RelayIsFar {
             *self.clock.now.lock() += SignedDuration::from_mins(10);
         }
@@ -158,6 +158,10 @@ impl Mailer for Scripted {
     async fn ready(&self) -> Result<(), Cow<'static, str>> {
         Ok(())
     }
+}
+
+fn accepted() -> Accepted {
+    Accepted { receipt: "4Zx1".to_owned(), relay: "relay".into() }
 }
 
 /// A relay that accepts every mail.
@@ -173,7 +177,7 @@ impl RelayConnection for Accepting {
 #[async_trait]
 impl BegunMail for Accepting {
     async fn finish(self: Box<Self>, _: &Mail) -> Result<Accepted, SendError> {
-        Ok(Accepted { receipt: "4Zx1".to_owned() })
+        Ok(accepted())
     }
 }
 
@@ -219,7 +223,7 @@ fn worker_with_clock(behaviour: Behaviour, health: &mut Health, clock: Arc<TestC
 #[tokio::test]
 async fn the_normal_case() {
     let worker = worker(Behaviour::Normal, &mut Health::default());
-    assert_eq!(process(&worker, &event(), 1).await, Outcome::Sent { receipt: "4Zx1".to_owned() });
+    assert_eq!(process(&worker, &event(), 1).await, Outcome::Sent(accepted()));
     assert_eq!(process(&worker, &event(), 1).await, Outcome::Duplicate);
 }
 

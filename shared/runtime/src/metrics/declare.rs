@@ -60,9 +60,9 @@ impl Declare<'_> {
         &self,
         name: &str,
         help: &str,
-        label: &str,
+        labels: &[&str],
     ) -> Result<IntGaugeVec, Misdeclared> {
-        self.add(IntGaugeVec::new(Opts::new(name, help), &[label])?)
+        self.add(IntGaugeVec::new(Opts::new(name, help), labels)?)
     }
 
     pub(super) fn histogram(

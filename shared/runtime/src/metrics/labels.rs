@@ -123,6 +123,15 @@ labels! {
         /// No answer after the final dot.
         Ambiguous = "ambiguous",
     }
+    /// The state of a relay's circuit breaker.
+    RelayState {
+        /// It takes mails in its turn.
+        Closed = "closed",
+        /// It failed, and comes last until a test succeeds.
+        Open = "open",
+        /// It refuses our configuration, and comes last until a test succeeds.
+        Misconfigured = "misconfigured",
+    }
     /// How a WorkOS read ended.
     WorkosResult {
         Ok = "ok",

@@ -7,7 +7,10 @@ mod declare;
 pub mod labels;
 mod process;
 mod record;
+mod relays;
 mod sign_in;
+
+use std::sync::Arc;
 
 use domain::{fault::Reason, retry::STAGES};
 use prometheus::{
@@ -15,13 +18,14 @@ use prometheus::{
     TextEncoder,
 };
 
-pub use self::declare::Misdeclared;
+pub use self::{declare::Misdeclared, relays::RelayMetrics};
 use self::{
     declare::{ATTEMPTS, Declare, LIFE, QUICK, RELAY},
     labels::{
-        ClaimResult, ClaimStep, ConnectionName, Ending, HttpClosed, Part, Reconciled, SmtpResult,
-        Success, Webhook, WorkosResult,
+        ClaimResult, ClaimStep, ConnectionName, Ending, HttpClosed, Part, Reconciled, Success,
+        Webhook, WorkosResult,
     },
+    relays::Relays,
     sign_in::SignIns,
 };
 
@@ -42,8 +46,7 @@ pub struct Metrics {
     claims: IntCounterVec,
     dedupe_seconds: HistogramVec,
     workos_seconds: HistogramVec,
-    smtp_seconds: HistogramVec,
-    smtp_connections: IntCounterVec,
+    relays: Arc<Relays>,
     queue_age_seconds: Histogram,
     delivery_seconds: Histogram,
     clock_skew: IntCounter,
@@ -70,7 +73,7 @@ impl Metrics {
         let registry = Registry::new();
         let new = Declare(&registry);
         let info =
-            new.gauges("authpost_build_info", "Release of this process; always 1.", "version")?;
+            new.gauges("authpost_build_info", "Release of this process; always 1.", &["version"])?;
         info.with_label_values(&[version]).set(1);
         registry.register(Box::new(process::ProcessCollector::new()?))?;
         let metrics = Self {
@@ -138,17 +141,7 @@ impl Metrics {
                 &["result"],
                 RELAY,
             )?,
-            smtp_seconds: new.histograms(
-                "authpost_smtp_seconds",
-                "Duration of SMTP transactions, including the wait for a connection.",
-                &["result"],
-                RELAY,
-            )?,
-            smtp_connections: new.counters(
-                "authpost_smtp_connections_total",
-                "Attempts to connect to the relay by result.",
-                &["result"],
-            )?,
+            relays: Arc::new(Relays::declare(&new)?),
             queue_age_seconds: new.histogram(
                 "authpost_queue_age_seconds",
                 "Time that a message waited in the queue until it was taken.",
@@ -178,12 +171,12 @@ impl Metrics {
             queue_depth: new.gauges(
                 "authpost_queue_depth",
                 "Messages by queue, as last reported by the engine.",
-                "queue",
+                &["queue"],
             )?,
             connected: new.gauges(
                 "authpost_engine_connected",
                 "Whether a connection to the broker is up.",
-                "link",
+                &["link"],
             )?,
             blocked: new.gauge(
                 "authpost_engine_blocked",
@@ -234,7 +227,6 @@ impl Metrics {
         }
         for success in Success::ALL {
             drop(self.publish_seconds.with_label_values(&[success.label()]));
-            self.smtp_connections.with_label_values(&[success.label()]).reset();
             ClaimStep::ALL.iter().for_each(|step| {
                 drop(self.dedupe_seconds.with_label_values(&[step.label(), success.label()]));
             });
@@ -246,9 +238,6 @@ impl Metrics {
         WorkosResult::ALL
             .iter()
             .for_each(|result| drop(self.workos_seconds.with_label_values(&[result.label()])));
-        SmtpResult::ALL
-            .iter()
-            .for_each(|result| drop(self.smtp_seconds.with_label_values(&[result.label()])));
         for ending in Ending::ALL {
             let plain = matches!(ending, Ending::Sent | Ending::Duplicate);
             let reasons = Reason::ALL.iter().filter(|reason| !plain || **reason == Reason::None);

@@ -6,10 +6,10 @@ use domain::{fault::Reason, queue::Depths};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Metrics,
+    Metrics, RelayMetrics,
     labels::{
-        ClaimResult, ClaimStep, ConnectionName, Ending, HttpClosed, Part, Reconciled, SmtpResult,
-        Success, Webhook, WorkosResult,
+        ClaimResult, ClaimStep, ConnectionName, Ending, HttpClosed, Part, Reconciled, Success,
+        Webhook, WorkosResult,
     },
 };
 use crate::http::{Closed, ConnectionEvent};
@@ -110,14 +110,10 @@ impl Metrics {
         self.workos_seconds.with_label_values(&[result.label()]).observe(took.as_secs_f64());
     }
 
-    /// Counts one SMTP transaction and its time.
-    pub fn smtp(&self, result: SmtpResult, took: Duration) {
-        self.smtp_seconds.with_label_values(&[result.label()]).observe(took.as_secs_f64());
-    }
-
-    /// Counts one attempt to connect to the relay.
-    pub fn smtp_connection(&self, result: Success) {
-        self.smtp_connections.with_label_values(&[result.label()]).inc();
+    /// The metrics of the relay with this name. Names must come from the configuration: each one is
+    /// a label.
+    pub fn relay(&self, name: &str) -> RelayMetrics {
+        RelayMetrics::new(&self.relays, name)
     }
 
     /// Counts one outcome that could not be settled at the queue.

@@ -9,6 +9,8 @@ use domain::{
     login_code::{Code, LoginCode},
 };
 use jiff::SignedDuration;
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::*;
 use crate::mail::{message::Sender, render::Templates};
@@ -18,6 +20,7 @@ use crate::mail::{message::Sender, render::Templates};
 enum Does {
     Accepts,
     Refuses(Severity, Reason),
+    KnowsNobodyThere,
     RefusesTheWhole(Reason),
     FallsSilent,
     HangsAtMail,
@@ -33,7 +36,7 @@ struct Scripted {
 
 #[async_trait]
 impl Mailer for Arc<Scripted> {
-    async fn connect(&self) -> Result<Box<dyn RelayConnection>, Fault> {
+    async fn connect(&self, _: &Mail) -> Result<Box<dyn RelayConnection>, Fault> {
         self.connected.fetch_add(1, Ordering::Relaxed);
         let does = *self.does.lock();
         match does {
@@ -55,6 +58,10 @@ impl RelayConnection for Arc<Scripted> {
             Does::Refuses(severity, reason) => {
                 Err(SendError::NotSent(Fault { severity, reason, detail: "refused".into() }))
             }
+            Does::KnowsNobodyThere => Err(SendError::NoSuchAddress(Fault::permanent(
+                Reason::RecipientRefused,
+                "no such address",
+            ))),
             Does::HangsAtMail => std::future::pending().await,
             _ => Ok(self),
         }
@@ -72,37 +79,59 @@ impl BegunMail for Arc<Scripted> {
             Does::FallsSilent => Err(SendError::Ambiguous("silent".into())),
             _ => {
                 self.accepted.fetch_add(1, Ordering::Relaxed);
-                Ok(Accepted { receipt: String::new() })
+                Ok(Accepted { receipt: String::new(), relay: "relay".into() })
             }
         }
     }
 }
 
+const HEDGE: Duration = Duration::from_secs(1);
+
 fn relays(all: &[Does]) -> (Relays, Vec<Arc<Scripted>>) {
-    let scripted = |does: &Does| {
+    let takes: Vec<_> = all.iter().map(|does| (*does, Takes::default())).collect();
+    relays_that_take(&takes)
+}
+
+fn relays_that_take(all: &[(Does, Takes)]) -> (Relays, Vec<Arc<Scripted>>) {
+    let metrics = runtime::metrics::Metrics::new("test").expect("declared rightly");
+    let scripted = |(does, _): &(Does, Takes)| {
         let (connected, accepted) = (AtomicU32::new(0), AtomicU32::new(0));
         Arc::new(Scripted { does: Mutex::new(*does), connected, accepted })
     };
-    let all: Vec<_> = all.iter().map(scripted).collect();
-    let mailers = all.iter().map(|one| Arc::new(Arc::clone(one)) as Arc<dyn Mailer>).collect();
-    (Relays::new(mailers), all)
+    let scripts: Vec<_> = all.iter().map(scripted).collect();
+    let candidates = scripts.iter().zip(all).enumerate().map(|(index, (script, (_, takes)))| {
+        let name: Arc<str> = format!("relay{index}").into();
+        let metrics = metrics.relay(&name);
+        let mailer = Arc::new(Arc::clone(script));
+        Candidate { name, mailer, takes: takes.clone(), metrics }
+    });
+    let chance: Chance = Arc::new(|| 0.0);
+    (Relays::new(candidates.collect(), HEDGE, &chance), scripts)
 }
 
 fn mail() -> Mail {
+    mail_to("alice@example.com", "event_1")
+}
+
+fn mail_to(address: &str, event: &str) -> Mail {
     let sender = EmailAddress::parse("login@acme.example").expect("valid");
     let sender = Sender { name: None, address: sender };
     let templates = Templates::load(None, "Acme", sender).expect("usable");
     let now = runtime::clock::SystemClock.now();
     let code = LoginCode {
         code: Code::parse("123456".to_owned()).expect("valid"),
-        recipient: EmailAddress::parse("alice@example.com").expect("valid"),
+        recipient: EmailAddress::parse(address).expect("valid"),
         expires_at: now + SignedDuration::from_mins(9),
     };
-    templates.login_code(&EventId::parse("event_1").expect("valid"), &code, now).expect("renders")
+    templates.login_code(&EventId::parse(event).expect("valid"), &code, now).expect("renders")
 }
 
 async fn send(relays: &Relays) -> Result<Accepted, SendError> {
-    relays.connect().await.map_err(SendError::NotSent)?.send(&mail()).await
+    send_this(relays, &mail()).await
+}
+
+async fn send_this(relays: &Relays, mail: &Mail) -> Result<Accepted, SendError> {
+    relays.connect(mail).await.map_err(SendError::NotSent)?.send(mail).await
 }
 
 fn accepted(all: &[Arc<Scripted>]) -> Vec<u32> {
@@ -112,7 +141,7 @@ fn accepted(all: &[Arc<Scripted>]) -> Vec<u32> {
 const DEFERS: Does =
     Does::Refuses(Severity::Transient { retry_after: None }, Reason::RelayDeferred);
 const REFUSES_US: Does = Does::Refuses(Severity::Misconfigured, Reason::RelayRefusedUs);
-const REFUSES_HER: Does = Does::Refuses(Severity::Permanent, Reason::RecipientRefused);
+const REFUSES_THE_MAIL: Does = Does::Refuses(Severity::Permanent, Reason::MailRefused);
 
 #[tokio::test(start_paused = true)]
 async fn a_mail_goes_to_the_next_relay_only_if_none_has_it() {
@@ -124,8 +153,9 @@ async fn a_mail_goes_to_the_next_relay_only_if_none_has_it() {
         (Does::RefusesTheWhole(Reason::RelayDeferred), Some([0, 1])),
         (DEFERS, Some([0, 1])),
         (REFUSES_US, Some([0, 1])),
-        // Her address is as unknown there, and a mail that may have been kept stays where it is.
-        (REFUSES_HER, None),
+        (REFUSES_THE_MAIL, Some([0, 1])),
+        // The address is as unknown there, and a mail that may have been kept stays where it is.
+        (Does::KnowsNobodyThere, None),
         (Does::FallsSilent, None),
     ] {
         let (relays, all) = relays(&[first, Does::Accepts]);
@@ -136,36 +166,98 @@ async fn a_mail_goes_to_the_next_relay_only_if_none_has_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_relay_that_failed_rests_and_comes_back() {
-    for slow in [Does::NeverAnswers, Does::HangsAtMail] {
-        let (relays, all) = relays(&[slow, Does::Accepts]);
-        let begun = Instant::now();
-        send(&relays).await.expect("by the second");
-        assert_eq!((begun.elapsed(), accepted(&all)), (HEAD_START, vec![0, 1]), "{slow:?}");
+async fn a_relay_that_fails_three_times_comes_last_until_a_test_succeeds() {
+    for fails in [Does::NeverAnswers, Does::HangsAtMail, Does::IsAway] {
+        let (relays, all) = relays(&[fails, Does::Accepts]);
+        let wait = if fails == Does::IsAway { Duration::ZERO } else { HEDGE };
+        for expected in [wait, wait, wait, Duration::ZERO] {
+            let begun = Instant::now();
+            send(&relays).await.expect("by the second");
+            assert_eq!(begun.elapsed(), expected, "{fails:?}");
+        }
+        // One mail is the test, and opens it for twice as long.
+        tokio::time::advance(Duration::from_secs(2)).await;
+        for expected in [wait, Duration::ZERO] {
+            let begun = Instant::now();
+            send(&relays).await.expect("by the second");
+            assert_eq!(begun.elapsed(), expected, "{fails:?}");
+        }
+        tokio::time::advance(Duration::from_secs(2)).await;
+        *all[0].does.lock() = Does::Accepts;
+        send(&relays).await.expect("by the second still");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        send(&relays).await.expect("by the first again");
+        assert_eq!(accepted(&all), [1, 7], "{fails:?}");
     }
-    let (relays, all) = relays(&[Does::NeverAnswers, Does::Accepts]);
-    send(&relays).await.expect("by the second");
-    let begun = Instant::now();
-    send(&relays).await.expect("by the second, at once");
-    assert_eq!((begun.elapsed(), accepted(&all)), (Duration::ZERO, vec![0, 2]));
-    *all[0].does.lock() = Does::Accepts;
-    tokio::time::advance(REST).await;
-    send(&relays).await.expect("by the first again");
-    assert_eq!(accepted(&all), [1, 2]);
-    // One person's trouble makes no relay rest.
-    *all[0].does.lock() = DEFERS;
-    send(&relays).await.expect("by the second");
-    *all[0].does.lock() = Does::Accepts;
-    send(&relays).await.expect("by the first");
-    assert_eq!(accepted(&all), [2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_concerns_one_mail_does_not_count_against_a_relay() {
+    for one_mail in [DEFERS, Does::KnowsNobodyThere, REFUSES_THE_MAIL] {
+        let (relays, all) = relays(&[one_mail, Does::Accepts]);
+        for _ in 0..20 {
+            drop(send(&relays).await);
+        }
+        *all[0].does.lock() = Does::Accepts;
+        send(&relays).await.expect("by the first");
+        assert_eq!(accepted(&all)[0], 1, "{one_mail:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mail_that_two_relays_refuse_is_refused() {
+    let (relays, all) = relays(&[REFUSES_THE_MAIL, Does::IsAway, REFUSES_THE_MAIL, Does::Accepts]);
+    let Err(SendError::NotSent(fault)) = send(&relays).await else { panic!("refused") };
+    assert_eq!(fault.severity, Severity::Permanent);
+    assert_eq!(accepted(&all), [0, 0, 0, 0]);
+    for (other, severity) in [
+        (Does::IsAway, Severity::Transient { retry_after: None }),
+        (REFUSES_US, Severity::Transient { retry_after: None }),
+        (REFUSES_THE_MAIL, Severity::Permanent),
+    ] {
+        let (relays, _) = self::relays(&[REFUSES_THE_MAIL, other]);
+        let Err(SendError::NotSent(fault)) = send(&relays).await else { panic!("{other:?}") };
+        assert_eq!(fault.severity, severity, "{other:?}");
+    }
+    let (one, _) = self::relays(&[REFUSES_THE_MAIL]);
+    let Err(SendError::NotSent(fault)) = send(&one).await else { panic!("refused") };
+    assert_eq!(fault.severity, Severity::Permanent);
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_a_silence_the_next_attempt_begins_elsewhere() {
     let (relays, all) = relays(&[Does::FallsSilent, Does::Accepts]);
     assert!(matches!(send(&relays).await, Err(SendError::Ambiguous(_))));
-    send(&relays).await.expect("by the second");
+    send_this(&relays, &mail().after_silences(1)).await.expect("by the second");
     assert_eq!(accepted(&all), [0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_relay_gets_its_domains_and_its_share() {
+    let takes = |domains: &[&str], share| Takes {
+        domains: domains.iter().map(|domain| (*domain).to_owned()).collect(),
+        share,
+    };
+    let (relays, all) = relays_that_take(&[
+        (Does::Accepts, takes(&["Corp.example"], None)),
+        (Does::Accepts, takes(&[], Some(0.25))),
+        (Does::Accepts, Takes::default()),
+    ]);
+    for number in 0..400 {
+        let event = format!("event_{number}");
+        send_this(&relays, &mail_to("alice@example.com", &event)).await.expect("sent");
+    }
+    send_this(&relays, &mail_to("alice@corp.example", "event_1")).await.expect("sent");
+    let [corp, share, rest] = accepted(&all)[..] else { panic!("three") };
+    assert_eq!((corp, share + rest), (1, 400));
+    assert!((80..120).contains(&share), "{share} of 400");
+    // Whom the share does not reach comes there only if nobody else takes the mail.
+    *all[2].does.lock() = Does::IsAway;
+    for number in 0..40 {
+        let event = format!("event_{number}");
+        send_this(&relays, &mail_to("alice@example.com", &event)).await.expect("sent");
+    }
+    assert_eq!(accepted(&all), [1, share + 40, rest]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,10 +2,13 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use domain::address::EmailAddress;
 use percent_encoding::percent_decode_str;
 use rustls::ClientConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
+
+use crate::mail::relays::Takes;
 
 /// How the connection is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,9 +52,33 @@ impl Default for Timeouts {
     }
 }
 
+/// How much a relay takes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Most connections at once; `None` for as many as events are processed at once.
+    pub connections: Option<usize>,
+    /// Most mails on one connection.
+    pub mails_per_connection: usize,
+    /// Most mails per second; `None` for any number.
+    pub rate: Option<f64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: None, mails_per_connection: 100, rate: None }
+    }
+}
+
 /// Where the relay is and how to connect to it.
 #[derive(Clone)]
 pub struct RelayConfig {
+    pub(super) name: String,
+    pub(super) takes: Takes,
+    pub(super) limits: Limits,
+    /// Header fields for the mails by this relay, each with its line break.
+    pub(super) headers: String,
+    /// The sender in the envelope, if it is another than in the header.
+    pub(super) envelope_from: Option<EmailAddress>,
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) security: Security,
@@ -63,8 +90,10 @@ pub struct RelayConfig {
 
 impl fmt::Debug for RelayConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port, security, timeouts, .. } = self;
+        let Self { name, host, port, security, timeouts, limits, .. } = self;
         f.debug_struct("RelayConfig")
+            .field("name", name)
+            .field("limits", limits)
             .field("host", host)
             .field("port", port)
             .field("security", security)
@@ -125,25 +154,25 @@ impl RelayConfig {
             .filter(|host| !host.is_empty())
             .ok_or(InvalidRelayUrl::Host)?
             .to_owned();
-        let decoded = |text: &str| {
-            percent_decode_str(text)
-                .decode_utf8()
-                .map(std::borrow::Cow::into_owned)
-                .map_err(|_| InvalidRelayUrl::NotAUrl)
-        };
-        let credentials = match (url.username(), url.password()) {
-            ("", None) => None,
-            ("", Some(_)) | (_, None) => return Err(InvalidRelayUrl::HalfCredentials),
-            (user, Some(password)) => {
-                Some((decoded(user)?, SecretString::from(decoded(password)?)))
-            }
-        };
+        let credentials = credentials(&url)?;
         if security == Security::None && credentials.is_some() {
             return Err(InvalidRelayUrl::OpenPassword);
         }
         let port = url.port().unwrap_or(default_port);
-        let (hello, tls, timeouts) = ("localhost".to_owned(), Arc::clone(tls), Timeouts::default());
-        Ok(Self { host, port, security, credentials, hello, tls, timeouts })
+        Ok(Self {
+            name: format!("{host}:{port}"),
+            takes: Takes::default(),
+            limits: Limits::default(),
+            headers: String::new(),
+            envelope_from: None,
+            host,
+            port,
+            security,
+            credentials,
+            hello: "localhost".to_owned(),
+            tls: Arc::clone(tls),
+            timeouts: Timeouts::default(),
+        })
     }
 
     /// With this name in EHLO, and these timeouts.
@@ -152,9 +181,20 @@ impl RelayConfig {
         Self { hello, timeouts, ..self }
     }
 
-    /// The host and the port of the relay.
-    pub fn address(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+    /// The same relay with these limits.
+    #[must_use]
+    pub fn limited(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Its name in logs and metrics: the host and the port, unless the operator gave it one.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Which mails it takes, and which first.
+    pub fn takes(&self) -> &Takes {
+        &self.takes
     }
 
     /// The name that we give in EHLO.
@@ -165,6 +205,21 @@ impl RelayConfig {
     /// Longest waits of one mail.
     pub fn timeouts(&self) -> Timeouts {
         self.timeouts
+    }
+}
+
+/// The user and the password in the URL, percent-decoded.
+fn credentials(url: &Url) -> Result<Option<(String, SecretString)>, InvalidRelayUrl> {
+    let decoded = |text: &str| {
+        let text = percent_decode_str(text).decode_utf8();
+        text.map(std::borrow::Cow::into_owned).map_err(|_| InvalidRelayUrl::NotAUrl)
+    };
+    match (url.username(), url.password()) {
+        ("", None) => Ok(None),
+        ("", Some(_)) | (_, None) => Err(InvalidRelayUrl::HalfCredentials),
+        (user, Some(password)) => {
+            Ok(Some((decoded(user)?, SecretString::from(decoded(password)?))))
+        }
     }
 }
 

@@ -25,19 +25,20 @@ use secrecy::ExposeSecret as _;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    config::{RelayConfig, Timeouts},
+    config::RelayConfig,
+    guarded::{Greeted, Idle},
+    hello::Extensions,
     reply::{self, Concerns, Phase, Refusal, enhanced, refusal, unavailable},
-    stream::{self, Greeted, within},
+    stream::{self, within},
 };
-use crate::mail::{Accepted, Mail, SendError, message};
+use crate::mail::{Mail, SendError};
 
 /// A connection that is ready for mails.
 pub(super) struct SmtpConnection {
     smtp: AsyncSmtpConnection,
-    /// PIPELINING (RFC 2920): MAIL, RCPT and DATA in one round trip.
-    pipelining: bool,
-    smtputf8: bool,
-    timeouts: Timeouts,
+    idle: Idle,
+    offers: Offers,
+    command_timeout: Duration,
     opened: Instant,
     last_used: Instant,
     /// Whether no transaction is in progress. Cleared before the first byte of one and set after
@@ -45,13 +46,40 @@ pub(super) struct SmtpConnection {
     clean: bool,
 }
 
+/// The extensions that mails make use of.
+#[derive(Clone, Copy)]
+struct Offers {
+    /// MAIL, RCPT and DATA in one round trip (RFC 2920).
+    pipelining: bool,
+    /// Addresses beyond ASCII (RFC 6531).
+    smtputf8: bool,
+    /// What a bounce may contain (RFC 3461).
+    dsn: bool,
+}
+
+impl Offers {
+    fn of(offers: &Extensions) -> Self {
+        let has = |keyword| offers.has(keyword);
+        Self { pipelining: has("PIPELINING"), smtputf8: has("SMTPUTF8"), dsn: has("DSN") }
+    }
+}
+
 /// How far a transaction got before it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// The relay answered nothing: the connection was closed before.
     Unanswered,
+    /// The relay answered to the first command that it closes the connection.
+    Closing,
     /// The relay answered at least one command.
     Begun,
+}
+
+impl Stage {
+    /// The stage of a failure by 421.
+    fn closing(self) -> Self {
+        if self == Self::Unanswered { Self::Closing } else { self }
+    }
 }
 
 /// A failed transaction, and whether the connection is still usable.
@@ -70,23 +98,29 @@ impl Failure {
         Self { stage: Stage::Begun, error: SendError::NotSent(fault), concerns }
     }
 
-    fn lost(stage: Stage, fault: Fault) -> Self {
-        Self::new(stage, SendError::NotSent(fault))
+    fn lost(stage: Stage, Refusal { fault, concerns }: Refusal) -> Self {
+        Self { stage, error: SendError::NotSent(fault), concerns }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::refused(refusal)
     }
 }
 
 impl SmtpConnection {
     /// Opens a connection and logs in.
-    pub(super) async fn open(config: &RelayConfig) -> Result<Self, Fault> {
+    pub(super) async fn open(config: &RelayConfig) -> Result<Self, Refusal> {
         let opening = async { Self::log_in(stream::open(config).await?, config).await };
         within(config.timeouts.connect, "AUTHPOST_SMTP_CONNECT_TIMEOUT", opening).await?
     }
 
     /// Logs in on a stream, if there are credentials.
     pub(super) async fn log_in(
-        (stream, offers): Greeted,
+        Greeted { stream, offers, idle }: Greeted,
         config: &RelayConfig,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, Refusal> {
         let hello = ClientId::Domain(config.hello.clone());
         let mut smtp = AsyncSmtpConnection::connect_with_transport(stream, &hello)
             .await
@@ -99,16 +133,15 @@ impl SmtpConnection {
                 .await
                 .map_err(|error| not_opened(Phase::Auth, &error))?;
             if u16::from(answer.code()) != 235 {
-                return Err(answered(Phase::Auth, &answer).fault);
+                return Err(answered(Phase::Auth, &answer));
             }
         }
-        let (pipelining, smtputf8) = (offers.has("PIPELINING"), offers.has("SMTPUTF8"));
         let now = Instant::now();
         Ok(Self {
             smtp,
-            pipelining,
-            smtputf8,
-            timeouts: config.timeouts,
+            idle,
+            offers: Offers::of(&offers),
+            command_timeout: config.timeouts.command,
             opened: now,
             last_used: now,
             clean: true,
@@ -117,6 +150,11 @@ impl SmtpConnection {
 
     pub(super) fn is_clean(&self) -> bool {
         self.clean
+    }
+
+    /// Whether the relay still keeps the idle connection open, as far as is known here.
+    pub(super) fn is_open(&self) -> bool {
+        self.idle.is_open()
     }
 
     pub(super) fn age(&self) -> Duration {
@@ -129,7 +167,7 @@ impl SmtpConnection {
 
     /// Whether the relay answers this command with 250 in time.
     async fn is_accepted(&mut self, command: impl Display) -> bool {
-        let answer = timeout(self.timeouts.command, self.smtp.command(command)).await;
+        let answer = timeout(self.command_timeout, self.smtp.command(command)).await;
         matches!(answer, Ok(Ok(answer)) if u16::from(answer.code()) == 250)
     }
 
@@ -142,13 +180,19 @@ impl SmtpConnection {
     }
 
     /// Announces one mail: MAIL, RCPT and DATA.
-    pub(super) async fn envelope(&mut self, mail: &Mail) -> Result<(), Failure> {
-        let commands = self.commands(mail).map_err(|fault| Failure::lost(Stage::Begun, fault))?;
+    pub(super) async fn envelope(
+        &mut self,
+        mail: &Mail,
+        config: &RelayConfig,
+    ) -> Result<(), Failure> {
+        let commands = self
+            .commands(mail, config)
+            .map_err(|fault| Failure::lost(Stage::Begun, fault.into()))?;
         self.clean = false;
-        let limit = self.timeouts.command;
+        let limit = self.command_timeout;
         let mut stage = Stage::Unanswered;
         let envelope = async {
-            if self.pipelining {
+            if self.offers.pipelining {
                 self.envelope_at_once(&commands, &mut stage).await
             } else {
                 self.envelope_stepwise(&commands, &mut stage).await
@@ -158,26 +202,32 @@ impl SmtpConnection {
         // quick at the others.
         within(limit, "AUTHPOST_SMTP_COMMAND_TIMEOUT", envelope)
             .await
-            .map_err(|fault| Failure::lost(stage, fault))?
+            .map_err(|fault| Failure::lost(stage, fault.into()))?
     }
 
     /// The commands of the envelope. Fails if the relay does not support the characters of an
     /// address.
-    fn commands(&self, mail: &Mail) -> Result<[String; 3], Fault> {
+    fn commands(&self, mail: &Mail, config: &RelayConfig) -> Result<[String; 3], Fault> {
+        let sender = config.envelope_from.as_ref().unwrap_or(&mail.sender);
         let ascii = |address: &EmailAddress| address.expose_local().is_ascii();
-        let beyond_ascii = !ascii(&mail.recipient) || !ascii(&mail.sender);
-        if beyond_ascii && !self.smtputf8 {
+        let beyond_ascii = !ascii(&mail.recipient) || !ascii(sender);
+        if beyond_ascii && !self.offers.smtputf8 {
             return Err(Fault::permanent(
                 Reason::UnsupportedAddress,
                 "the address needs SMTPUTF8, which the relay does not offer",
             ));
         }
-        let (sender, recipient) =
-            (message::address(&mail.sender)?, message::address(&mail.recipient)?);
+        let (sender, recipient) = (sender.expose(), mail.recipient.expose());
         let utf8 = if beyond_ascii { " SMTPUTF8" } else { "" };
+        // A bounce must not carry the code back.
+        let (headers_only, on_failure) = if self.offers.dsn {
+            (format!(" RET=HDRS ENVID={}", mail.event_digest), " NOTIFY=FAILURE")
+        } else {
+            (String::new(), "")
+        };
         Ok([
-            format!("MAIL FROM:<{sender}>{utf8}\r\n"),
-            format!("RCPT TO:<{recipient}>\r\n"),
+            format!("MAIL FROM:<{sender}>{utf8}{headers_only}\r\n"),
+            format!("RCPT TO:<{recipient}>{on_failure}\r\n"),
             "DATA\r\n".to_owned(),
         ])
     }
@@ -194,7 +244,8 @@ impl SmtpConnection {
                     self.reset().await;
                     return Err(Failure::refused(refusal));
                 }
-                Answer::Lost(fault) => return Err(Failure::lost(*stage, fault)),
+                Answer::Closing(refusal) => return Err(Failure::lost(stage.closing(), refusal)),
+                Answer::Lost(refusal) => return Err(Failure::lost(*stage, refusal)),
             }
         }
         Ok(())
@@ -222,8 +273,11 @@ impl SmtpConnection {
                 }
                 (Answer::Good, earlier) => refused = earlier,
                 (Answer::Refused(refusal), earlier) => refused = earlier.or(Some(refusal)),
-                (Answer::Lost(fault), earlier) => {
-                    let lost = Failure::lost(*stage, fault);
+                (Answer::Closing(refusal), None) => {
+                    return Err(Failure::lost(stage.closing(), refusal));
+                }
+                (Answer::Lost(refusal) | Answer::Closing(refusal), earlier) => {
+                    let lost = Failure::lost(*stage, refusal);
                     return Err(earlier.map_or(lost, Failure::refused));
                 }
             }
@@ -242,27 +296,32 @@ impl SmtpConnection {
 
     /// Sends the body and the final dot. A failure before the dot means that the mail was not sent;
     /// after it, that is unknown.
-    pub(super) async fn body(&mut self, mail: &Mail) -> Result<Accepted, Failure> {
-        let result = self.body_and_dot(mail).await;
+    /// `Ok` is the relay's queue id.
+    pub(super) async fn body(
+        &mut self,
+        mail: &Mail,
+        config: &RelayConfig,
+    ) -> Result<String, Failure> {
+        let result = self.body_and_dot(mail, config).await;
         self.last_used = Instant::now();
         result
     }
 
-    async fn body_and_dot(&mut self, mail: &Mail) -> Result<Accepted, Failure> {
+    async fn body_and_dot(&mut self, mail: &Mail, config: &RelayConfig) -> Result<String, Failure> {
         let dot_written = AtomicBool::new(false);
         // lettre writes the final dot right after the iterator has ended.
-        let parts = iter::once(mail.expose()).chain(iter::from_fn(|| {
+        let parts = [config.headers.as_bytes(), mail.expose()];
+        let parts = parts.into_iter().filter(|part| !part.is_empty()).chain(iter::from_fn(|| {
             dot_written.store(true, Ordering::Relaxed);
             None
         }));
         let ambiguous = |detail: &'static str| {
             Err(Failure::new(Stage::Begun, SendError::Ambiguous(detail.into())))
         };
-        match timeout(self.timeouts.last, self.smtp.message_iter(parts)).await {
+        match timeout(config.timeouts.last, self.smtp.message_iter(parts)).await {
             Ok(Ok(response)) if u16::from(response.code()) == 250 => {
                 self.clean = true;
-                let receipt = response.message().map(reply::receipt).find(|id| !id.is_empty());
-                Ok(Accepted { receipt: receipt.unwrap_or_default() })
+                Ok(reply::receipt_in(response.message()))
             }
             Ok(Err(error)) if error.status().is_some() && dot_written.load(Ordering::Relaxed) => {
                 // Some relays keep the transaction open, and would refuse the next person's mail.
@@ -273,7 +332,7 @@ impl SmtpConnection {
             }
             _ if !dot_written.load(Ordering::Relaxed) => {
                 let fault = unavailable("the connection broke while the mail was sent");
-                Err(Failure::lost(Stage::Begun, fault))
+                Err(Failure::lost(Stage::Begun, fault.into()))
             }
             Ok(Ok(_)) => ambiguous("the answer of the relay to the final dot is not valid"),
             Ok(Err(_)) => ambiguous("the relay hung up after the final dot"),
@@ -285,7 +344,10 @@ impl SmtpConnection {
 enum Answer {
     Good,
     Refused(Refusal),
-    Lost(Fault),
+    /// 421: the relay closes the connection.
+    Closing(Refusal),
+    /// The connection is of no use any more.
+    Lost(Refusal),
 }
 
 /// Classifies the answer to one command of the envelope.
@@ -294,13 +356,12 @@ fn classify(phase: Phase, answer: Result<Response, SmtpError>) -> Answer {
         Ok(response) => {
             let code = u16::from(response.code());
             let wanted = if phase == Phase::Data { code == 354 } else { matches!(code, 250..=252) };
-            if wanted { Answer::Good } else { Answer::Lost(answered(phase, &response).fault) }
+            if wanted { Answer::Good } else { Answer::Lost(answered(phase, &response)) }
         }
         Err(error) => match error.status().map(u16::from) {
-            // 421 announces that the relay closes the connection.
-            Some(421) => Answer::Lost(refused(phase, &error).fault),
+            Some(421) => Answer::Closing(refused(phase, &error)),
             Some(_) => Answer::Refused(refused(phase, &error)),
-            None => Answer::Lost(unavailable("the connection to the relay broke")),
+            None => Answer::Lost(unavailable("the connection to the relay broke").into()),
         },
     }
 }
@@ -318,15 +379,16 @@ fn refused(phase: Phase, error: &SmtpError) -> Refusal {
     refusal(phase, code, text.lines().find_map(|line| enhanced(code, line)))
 }
 
-/// The fault for a failure while the connection is opened.
-fn not_opened(phase: Phase, error: &SmtpError) -> Fault {
+/// The refusal for a failure while the connection is opened.
+fn not_opened(phase: Phase, error: &SmtpError) -> Refusal {
     match error.status() {
-        Some(_) => refused(phase, error).fault,
+        Some(_) => refused(phase, error),
         // How lettre reports that the relay offers no known mechanism.
         None if phase == Phase::Auth && error.is_client() => Fault::misconfigured(
             Reason::RelayRefusedUs,
             "the relay offers neither AUTH PLAIN nor AUTH LOGIN",
-        ),
-        None => unavailable("the relay closed the connection during the greeting"),
+        )
+        .into(),
+        None => unavailable("the relay closed the connection during the greeting").into(),
     }
 }

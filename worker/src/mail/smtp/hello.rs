@@ -10,7 +10,7 @@ use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
 };
 
-use super::reply::{Phase, enhanced, refusal, unavailable};
+use super::reply::{Phase, Refusal, enhanced, refusal, unavailable};
 
 /// Longest line. RFC 5321, 4.5.3.1.5 allows 512 bytes.
 const MAX_LINE: u64 = 1024;
@@ -38,7 +38,7 @@ impl Extensions {
 pub(super) async fn greeting<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     hello: &str,
-) -> Result<(S, Extensions), Fault> {
+) -> Result<(S, Extensions), Refusal> {
     let mut wire = BufReader::new(stream);
     read_answer(&mut wire, 220).await?;
     ehlo(wire, hello).await
@@ -48,14 +48,14 @@ pub(super) async fn greeting<S: AsyncRead + AsyncWrite + Unpin>(
 pub(super) async fn hello_again<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     hello: &str,
-) -> Result<(S, Extensions), Fault> {
+) -> Result<(S, Extensions), Refusal> {
     ehlo(BufReader::new(stream), hello).await
 }
 
 async fn ehlo<S: AsyncRead + AsyncWrite + Unpin>(
     mut wire: BufReader<S>,
     hello: &str,
-) -> Result<(S, Extensions), Fault> {
+) -> Result<(S, Extensions), Refusal> {
     send_line(&mut wire, &format!("EHLO {hello}\r\n")).await?;
     let mut lines = read_answer(&mut wire, 250).await?;
     // The first line is the name of the relay.
@@ -66,18 +66,19 @@ async fn ehlo<S: AsyncRead + AsyncWrite + Unpin>(
             Extensions(offers.into_iter().map(|line| line.to_ascii_uppercase()).collect()),
         ))
     } else {
-        Err(unavailable("the relay sent more than the answer to EHLO"))
+        Err(unavailable("the relay sent more than the answer to EHLO").into())
     }
 }
 
 /// Reads the greeting and sends EHLO and STARTTLS. TLS is required: a relay that does not offer it
 /// gets neither a mail nor a password. Nothing was read from the returned stream beyond the answer
 /// to STARTTLS; the TLS handshake comes next.
-pub async fn starttls<S: AsyncRead + AsyncWrite + Unpin>(
+pub(super) async fn starttls<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     hello: &str,
-) -> Result<S, Fault> {
-    let misconfigured = |detail: &'static str| Fault::misconfigured(Reason::RelayRefusedUs, detail);
+) -> Result<S, Refusal> {
+    let misconfigured =
+        |detail: &'static str| Refusal::from(Fault::misconfigured(Reason::RelayRefusedUs, detail));
     let (stream, offers) = greeting(stream, hello).await?;
     if !offers.has("STARTTLS") {
         return Err(misconfigured(
@@ -97,8 +98,8 @@ pub async fn starttls<S: AsyncRead + AsyncWrite + Unpin>(
 async fn send_line<S: AsyncRead + AsyncWrite + Unpin>(
     wire: &mut BufReader<S>,
     command: &str,
-) -> Result<(), Fault> {
-    let broken = |_| unavailable("the connection to the relay broke");
+) -> Result<(), Refusal> {
+    let broken = |_| Refusal::from(unavailable("the connection to the relay broke"));
     wire.get_mut().write_all(command.as_bytes()).await.map_err(broken)?;
     wire.get_mut().flush().await.map_err(broken)
 }
@@ -107,8 +108,9 @@ async fn send_line<S: AsyncRead + AsyncWrite + Unpin>(
 async fn read_answer<S: AsyncRead + Unpin>(
     wire: &mut BufReader<S>,
     expected: u16,
-) -> Result<Vec<String>, Fault> {
-    let broken_off = || unavailable("the relay closed the connection during the greeting");
+) -> Result<Vec<String>, Refusal> {
+    let broken_off =
+        || Refusal::from(unavailable("the relay closed the connection during the greeting"));
     let mut texts = Vec::new();
     while texts.len() < MAX_LINES {
         let mut line = Vec::new();
@@ -116,7 +118,7 @@ async fn read_answer<S: AsyncRead + Unpin>(
         let (code, last, text) = split(&line).ok_or_else(broken_off)?;
         if code != expected {
             let enhanced = enhanced(code, &text);
-            return Err(refusal(Phase::Hello, code, enhanced).fault);
+            return Err(refusal(Phase::Hello, code, enhanced));
         }
         texts.push(text);
         if last {

@@ -49,7 +49,7 @@ impl Refusals {
                 if fault.reason == Reason::RecipientRefused =>
             {
                 self.accepted();
-                SendError::NotSent(fault)
+                SendError::NoSuchAddress(fault)
             }
             (error, _) => error,
         }

@@ -41,6 +41,20 @@ pub(super) enum Concerns {
     PerhapsUs,
     /// Us: every mail would be refused alike.
     Us,
+    /// How much we send: connections at once, or mails per second.
+    OurPace,
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self { fault, concerns: Concerns::ThisMail }
+    }
+}
+
+/// The queue id in an accepting answer, if one of its lines has one.
+pub(super) fn receipt_in<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    let mut ids = lines.map(receipt);
+    ids.find(|id| !id.is_empty()).unwrap_or_default()
 }
 
 /// The relay could not be used.
@@ -99,9 +113,16 @@ const MAIL: Reaction = (Severity::Permanent, Reason::MailRefused, Concerns::This
 const PERHAPS_MAIL: Reaction = (Severity::Permanent, Reason::MailRefused, Concerns::PerhapsUs);
 const DEFERRED: Reaction = (TRANSIENT, Reason::RelayDeferred, Concerns::ThisMail);
 const UNAVAILABLE: Reaction = (TRANSIENT, Reason::RelayUnavailable, Concerns::ThisMail);
+const NO_ROOM: Reaction = (TRANSIENT, Reason::RelayUnavailable, Concerns::OurPace);
+const THROTTLED: Reaction = (TRANSIENT, Reason::RelayDeferred, Concerns::OurPace);
 
 fn reaction(phase: Phase, code: u16, enhanced: Option<Enhanced>) -> Reaction {
     match code {
+        // Too many connections, if there are others of ours; else the relay is not up.
+        400..=499 if phase == Phase::Hello => NO_ROOM,
+        // The system does not accept mail, a rate or a limit was exceeded. Not 4.7.1: what is
+        // greylisted has its own time, and not ours.
+        400..=499 if is_throttling(phase, code, enhanced) => THROTTLED,
         // 421 announces the end of the connection; 503 is of a transaction that was open before.
         421 | 503 => UNAVAILABLE,
         // An exhausted account, a directory that is away: nobody can log in at the moment.
@@ -112,6 +133,14 @@ fn reaction(phase: Phase, code: u16, enhanced: Option<Enhanced>) -> Reaction {
         500..=599 => permanent(phase, code, enhanced),
         // 2xx or 3xx where it is not valid.
         _ => UNAVAILABLE,
+    }
+}
+
+fn is_throttling(phase: Phase, code: u16, enhanced: Option<Enhanced>) -> bool {
+    match enhanced {
+        Some((3, 2) | (4, 5)) => true,
+        Some((7, detail)) => phase != Phase::Auth && detail != 1,
+        _ => code == 432 || (code == 454 && phase == Phase::Last),
     }
 }
 
@@ -140,6 +169,7 @@ pub(super) fn result_label(result: Result<&Accepted, &SendError>) -> SmtpResult 
     match result {
         Ok(_) => SmtpResult::Accepted,
         Err(SendError::Ambiguous(_)) => SmtpResult::Ambiguous,
+        Err(SendError::NoSuchAddress(_)) => SmtpResult::Refused,
         Err(SendError::NotSent(fault)) => match (fault.severity, fault.reason) {
             (Severity::Misconfigured, _) => SmtpResult::Misconfigured,
             (_, Reason::RelayDeferred | Reason::RelayRefusedUs) => SmtpResult::Deferred,

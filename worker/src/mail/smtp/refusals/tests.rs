@@ -18,7 +18,9 @@ fn refused(phase: Phase, code: u16, enhanced: Option<(u16, u16)>) -> Failure {
 
 fn reason(error: SendError) -> (Severity, Reason) {
     match error {
-        SendError::NotSent(fault) => (fault.severity, fault.reason),
+        SendError::NotSent(fault) | SendError::NoSuchAddress(fault) => {
+            (fault.severity, fault.reason)
+        }
         SendError::Ambiguous(detail) => panic!("{detail}"),
     }
 }

@@ -1,0 +1,46 @@
+//! Unit tests of the parent module.
+
+use runtime::metrics::Metrics;
+use secrecy::SecretString;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{TcpListener, TcpStream},
+};
+
+use super::{pool::REAP_EVERY, *};
+
+/// A connection after the greeting and the answer to EHLO.
+async fn greeted(listener: &TcpListener) -> TcpStream {
+    let (stream, _) = listener.accept().await.expect("a connection");
+    let mut wire = BufReader::new(stream);
+    wire.get_mut().write_all(b"220 hi\r\n").await.expect("written");
+    wire.read_line(&mut String::new()).await.expect("EHLO");
+    wire.get_mut().write_all(b"250 hi\r\n").await.expect("written");
+    wire.into_inner()
+}
+
+/// A closed socket would stay until the next mail, which may be hours away.
+#[tokio::test]
+async fn an_idle_connection_that_the_relay_closed_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("smtp://{}?tls=none", listener.local_addr().expect("an address"));
+    let trust = runtime::tls::Trust::load(None).expect("usable");
+    let relay = RelayConfig::parse(&SecretString::from(url), trust.client()).expect("a relay");
+    let metrics = Metrics::new("test").expect("declared rightly").relay("relay");
+    let mailer = SmtpMailer::new(relay, 4, metrics).expect("a pool");
+
+    let (ready, mut server) = tokio::join!(mailer.ready(), greeted(&listener));
+    ready.expect("ready");
+    tokio::time::pause();
+    tokio::time::advance(REAP_EVERY).await;
+    tokio::task::yield_now().await;
+    assert_eq!(mailer.0.connections.count(), 1, "an open one stays");
+
+    server.write_all(b"421 4.4.2 idle for too long\r\n").await.expect("written");
+    drop(server);
+    for _ in 0..100 {
+        tokio::time::advance(REAP_EVERY).await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(mailer.0.connections.count(), 0, "a closed one does not");
+}
