@@ -69,6 +69,8 @@ pub struct InboxConfig {
     pub without_pipelining: bool,
     /// User name and password that AUTH PLAIN must bring.
     pub login: Option<(String, String)>,
+    /// User name and access token that AUTH XOAUTH2 must bring.
+    pub token: Option<(String, String)>,
     /// TLS from the first byte.
     pub implicit_tls: Option<TlsAcceptor>,
     /// Offers STARTTLS, and continues in TLS with this acceptor.

@@ -125,6 +125,7 @@ async fn obey(
             say(wire, "220 go ahead").await?;
             return Ok(Next::Protect);
         }
+        "AUTH" if line.contains(" XOAUTH2 ") => log_in_by_token(wire, shared, line).await?,
         "AUTH" => say(wire, log_in(shared, line)).await?,
         "MAIL" if envelope.from.is_some() => say(wire, "503 5.5.1 nested MAIL command").await?,
         "MAIL" => {
@@ -164,12 +165,31 @@ fn offers(shared: &Shared, protected: bool) -> String {
     if shared.config.login.is_some() {
         lines.push("AUTH PLAIN");
     }
+    if shared.config.token.is_some() {
+        lines.push("AUTH XOAUTH2");
+    }
     let last = lines.len() - 1;
     let lines = lines
         .iter()
         .enumerate()
         .map(|(index, line)| format!("250{}{line}", if index == last { " " } else { "-" }));
     lines.collect::<Vec<_>>().join("\r\n")
+}
+
+/// Answers AUTH XOAUTH2 as Google and Microsoft do: what is wrong with a token comes first, and the
+/// refusal after a line of the client.
+async fn log_in_by_token(wire: &mut Wire, shared: &Shared, line: &str) -> io::Result<()> {
+    let Some((user, token)) = &shared.config.token else {
+        return say(wire, "504 5.5.4 mechanism not known").await;
+    };
+    let given = line.split_ascii_whitespace().nth(2).unwrap_or_default();
+    let wanted = format!("user={user}\x01auth=Bearer {token}\x01\x01");
+    if given == base64(wanted.as_bytes()) {
+        return say(wire, "235 2.7.0 welcome").await;
+    }
+    say(wire, "334 eyJzdGF0dXMiOiI0MDAifQ==").await?;
+    wire.read_line(&mut String::new()).await?;
+    say(wire, "535 5.7.3 authentication unsuccessful").await
 }
 
 /// AUTH PLAIN with the credentials in the command (RFC 4616).
