@@ -243,7 +243,7 @@ fn settings() -> &'static RelayConfig {
             rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth(),
         );
         let url = SecretString::from("smtp://localhost:25?tls=none".to_owned());
-        RelayConfig::parse(&url, &tls)
+        RelayConfig::parse(&url, &tls, None)
             .expect("a relay")
             .with("authpost.test".to_owned(), Timeouts::default())
     })

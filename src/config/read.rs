@@ -26,7 +26,7 @@ pub fn read_serve(args: args::ServeArgs) -> Result<Settings, Problems> {
     let api = workos::read(&mut reader, args.workos);
     let sign_in = sign_in::read(&mut reader, args.sign_in, api.as_ref());
     let ingress = ingress(&mut reader, args.ingress, &api_url, sign_in);
-    let worker = worker::read(&mut reader, args.worker, api, trust.as_ref());
+    let worker = worker::read(&mut reader, &args.worker, api, trust.as_ref());
     let engine = engine::read(&mut reader, args.engine, trust.as_ref());
     let process = process::read(&mut reader, args.process, args.traces, trust);
     let roles = ingress.zip(worker).map(|(ingress, worker)| Roles::Both(ingress, worker));
@@ -56,7 +56,7 @@ pub fn read_worker(args: args::WorkerArgs) -> Result<Settings, Problems> {
     let mut reader = Reader::default();
     let trust = process::trust(&mut reader, &args.process.outgoing);
     let api = workos::read(&mut reader, args.workos);
-    let worker = worker::read(&mut reader, args.worker, api, trust.as_ref());
+    let worker = worker::read(&mut reader, &args.worker, api, trust.as_ref());
     let engine = engine::distributed(&mut reader, args.engine, trust.as_ref());
     let process = process::read(&mut reader, args.process, args.traces, trust);
     let settings =

@@ -13,6 +13,7 @@ use super::{
 };
 
 mod refusals;
+mod relays;
 
 #[derive(Debug, Parser)]
 struct Line {

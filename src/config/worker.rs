@@ -5,21 +5,13 @@ use std::time::Duration;
 use domain::claims::UserLimit;
 use engine::local_sent_cache::OnStoreOutage;
 use runtime::{live::Live, tls::Trust};
-use secrecy::{ExposeSecret as _, SecretString};
 use worker::{
     OnAmbiguity,
-    mail::{
-        message::Sender,
-        render::Templates,
-        smtp::{Limits, RelayConfig, Timeouts},
-    },
+    mail::{message::Sender, render::Templates},
 };
 use workos::ApiConfig;
 
-use super::{args, parse::Reader, settings::WorkerSettings};
-
-/// Most relays of one worker.
-const MOST_RELAYS: usize = 8;
+use super::{args, parse::Reader, relays, settings::WorkerSettings};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -28,7 +20,7 @@ const SEND_AFTER: Duration = Duration::from_secs(20);
 
 pub(super) fn read(
     reader: &mut Reader,
-    args: args::WorkerOptions,
+    args: &args::WorkerOptions,
     api: Option<ApiConfig>,
     trust: Option<&Trust>,
 ) -> Option<WorkerSettings> {
@@ -53,10 +45,10 @@ pub(super) fn read(
     let sender = reader
         .required("MAIL_FROM", args.mail_from.as_deref())
         .and_then(|text| reader.sender("MAIL_FROM", text));
-    let templates = sender.as_ref().and_then(|sender| templates(reader, &args, sender));
+    let templates = sender.as_ref().and_then(|sender| templates(reader, args, sender));
     let (least, most) = (Duration::from_millis(100), Duration::from_secs(30));
     let hedge = reader.duration("AUTHPOST_RELAY_HEDGE", &args.relay_hedge, least, most);
-    let relays = relays(reader, args, sender.as_ref(), trust);
+    let relays = relays::read(reader, args, sender.as_ref(), trust);
     Some(WorkerSettings {
         api: api?,
         api_rate: u32::try_from(api_rate?).ok()?,
@@ -81,54 +73,6 @@ fn user_limit(reader: &mut Reader, text: &str) -> Option<UserLimit> {
     let most = reader.within(VARIABLE, most, 1, 1000);
     let period = reader.duration(VARIABLE, period, Duration::from_secs(1), DAY);
     Some(UserLimit { most: u32::try_from(most?).ok()?, period: period? })
-}
-
-/// Several URLs, with white space between them, are relays in order of preference.
-fn relays(
-    reader: &mut Reader,
-    args: args::WorkerOptions,
-    sender: Option<&Sender>,
-    trust: Option<&Trust>,
-) -> Option<Vec<RelayConfig>> {
-    let timeouts = timeouts(reader, &args);
-    let connections = args.smtp_connections.as_deref().map_or(Some(None), |text| {
-        let most = reader.within("AUTHPOST_SMTP_CONNECTIONS", text, 1, 1000)?;
-        usize::try_from(most).ok().map(Some)
-    });
-    let hello = args.smtp_hello.or_else(|| Some(sender?.address.domain().to_owned()));
-    let hello = hello.and_then(|name| self::hello(reader, name));
-    let url = reader.secret("SMTP_URL", args.smtp_url, args.smtp_url_file);
-    let url = reader.required("SMTP_URL", url)?;
-    let tls = trust?.client();
-    let texts = url.expose_secret().split_ascii_whitespace().map(SecretString::from);
-    let parsed: Result<Vec<_>, _> = texts.map(|url| RelayConfig::parse(&url, tls)).collect();
-    let relays = reader.note("SMTP_URL", parsed)?;
-    if relays.len() > MOST_RELAYS {
-        reader.problem("SMTP_URL", format!("names more than {MOST_RELAYS} relays"));
-    }
-    let (hello, timeouts) = (hello?, timeouts?);
-    let limits = Limits { connections: connections?, ..Limits::default() };
-    let relay = |relay: RelayConfig| relay.with(hello.clone(), timeouts).limited(limits);
-    Some(relays.into_iter().map(relay).collect())
-}
-
-fn timeouts(reader: &mut Reader, args: &args::WorkerOptions) -> Option<Timeouts> {
-    let mut step = |variable, text: &str, most| {
-        reader.duration(variable, text, Duration::from_millis(100), most)
-    };
-    let connect =
-        step("AUTHPOST_SMTP_CONNECT_TIMEOUT", &args.smtp_connect_timeout, Duration::from_secs(30));
-    let command =
-        step("AUTHPOST_SMTP_COMMAND_TIMEOUT", &args.smtp_command_timeout, Duration::from_secs(60));
-    let last = step("AUTHPOST_SMTP_TIMEOUT", &args.smtp_timeout, Duration::from_secs(120));
-    Some(Timeouts { connect: connect?, command: command?, last: last? })
-}
-
-fn hello(reader: &mut Reader, name: String) -> Option<String> {
-    let allowed =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'[' | b']' | b':');
-    let valid = !name.is_empty() && name.bytes().all(allowed);
-    reader.note("AUTHPOST_SMTP_HELLO", valid.then_some(name).ok_or("must be a host name"))
 }
 
 fn templates(

@@ -35,6 +35,7 @@ mod reconcile;
 mod recovery;
 mod relay;
 mod relay_failover;
+mod relay_login;
 mod relay_replies;
 mod reload;
 mod retries;

@@ -44,8 +44,8 @@ pub fn mailer(url: &str, extra_ca: Option<&[u8]>) -> SmtpMailer {
     let step = LIMIT;
     let timeouts = Timeouts { connect: step, command: step, last: step };
     let trust = tls::Trust::load(extra_ca).expect("usable");
-    let relay =
-        RelayConfig::parse(&SecretString::from(url.to_owned()), trust.client()).expect("a relay");
+    let relay = RelayConfig::parse(&SecretString::from(url.to_owned()), trust.client(), None)
+        .expect("a relay");
     SmtpMailer::new(
         relay.with("authpost.test".to_owned(), timeouts),
         4,

@@ -4,8 +4,9 @@
 use std::{fmt, sync::Arc};
 
 use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject as _},
+    ClientConfig, ConfigBuilder, RootCertStore,
+    client::WantsClientCert,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 
 use crate::proxy::Proxy;
@@ -16,6 +17,9 @@ pub enum TrustError {
     /// The extra file holds no certificate.
     #[error("no certificate can be read from the extra authority file")]
     ExtraFile,
+    /// A certificate or key of ours cannot be read.
+    #[error("no certificate with its private key can be read from these files")]
+    Identity,
     /// rustls does not accept the certificates.
     #[error("TLS cannot be set up: {0}")]
     Setup(#[from] rustls::Error),
@@ -31,6 +35,7 @@ pub fn install_provider() {
 #[derive(Clone)]
 pub struct Trust {
     client: Arc<ClientConfig>,
+    roots: Arc<RootCertStore>,
     extra_pem: Option<Arc<[u8]>>,
     proxy: Option<Proxy>,
 }
@@ -41,19 +46,35 @@ impl Trust {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if let Some(pem) = extra {
-            let before = roots.len();
-            for certificate in CertificateDer::pem_slice_iter(pem) {
-                roots.add(certificate.map_err(|_| TrustError::ExtraFile)?)?;
-            }
-            if roots.len() == before {
-                return Err(TrustError::ExtraFile);
-            }
+            add(&mut roots, pem)?;
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config =
-            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let client = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
-        Ok(Self { client, extra_pem: extra.map(Arc::from), proxy: None })
+        let roots = Arc::new(roots);
+        let client = Arc::new(builder(&roots)?.with_no_client_auth());
+        Ok(Self { client, roots, extra_pem: extra.map(Arc::from), proxy: None })
+    }
+
+    /// A client configuration for one server: with a further authority (PEM), and with a
+    /// certificate and a private key of ours (PEM) if it wants those.
+    pub fn client_for(
+        &self,
+        authority: Option<&[u8]>,
+        identity: Option<(&[u8], &[u8])>,
+    ) -> Result<Arc<ClientConfig>, TrustError> {
+        if authority.is_none() && identity.is_none() {
+            return Ok(Arc::clone(&self.client));
+        }
+        let mut roots = self.roots.as_ref().clone();
+        if let Some(pem) = authority {
+            add(&mut roots, pem)?;
+        }
+        let builder = builder(&Arc::new(roots))?;
+        let Some((chain, key)) = identity else {
+            return Ok(Arc::new(builder.with_no_client_auth()));
+        };
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
+        let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or(TrustError::Identity)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| TrustError::Identity)?;
+        Ok(Arc::new(builder.with_client_auth_cert(chain, key)?))
     }
 
     /// The same, with a proxy for HTTPS.
@@ -76,6 +97,24 @@ impl Trust {
     pub fn extra_pem(&self) -> Option<&[u8]> {
         self.extra_pem.as_deref()
     }
+}
+
+/// Adds the certificates in a PEM text, of which there must be one.
+fn add(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), TrustError> {
+    let before = roots.len();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        roots.add(certificate.map_err(|_| TrustError::ExtraFile)?)?;
+    }
+    if roots.len() == before { Err(TrustError::ExtraFile) } else { Ok(()) }
+}
+
+fn builder(
+    roots: &Arc<RootCertStore>,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(versions.with_root_certificates(Arc::clone(roots)))
 }
 
 impl fmt::Debug for Trust {

@@ -215,7 +215,7 @@ fn worker_settings(api: ApiConfig, inbox: &Inbox, trust: &Trust) -> anyhow::Resu
         relay_hedge: Duration::from_secs(1),
         api,
         api_rate: 90,
-        relays: vec![RelayConfig::parse(&relay, trust.client())?],
+        relays: vec![RelayConfig::parse(&relay, trust.client(), None)?],
         templates: Live::new(Templates::load(None, "Authpost demo", sender)?),
         concurrency: 8,
         dedupe_ttl: Duration::from_secs(3 * 24 * 3600),

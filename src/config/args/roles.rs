@@ -167,6 +167,40 @@ pub struct WorkerOptions {
     /// Timeout for the relay's answer to a whole mail
     #[arg(long, env = "AUTHPOST_SMTP_TIMEOUT", default_value = "40 s", value_name = "DURATION")]
     pub smtp_timeout: String,
+    /// TOML file with relays instead of SMTP_URL, for limits, domains, header fields and
+    /// certificates of each relay
+    #[arg(long, env = "AUTHPOST_RELAYS_FILE", value_name = "FILE")]
+    pub relays_file: Option<PathBuf>,
+    /// URL of an OAuth 2.0 token endpoint, for relays that take access tokens instead of a password
+    /// (XOAUTH2, OAUTHBEARER), such as those of Microsoft 365 and Google; the user is that of
+    /// SMTP_URL, which then has no password
+    #[arg(long, env = "AUTHPOST_SMTP_OAUTH_TOKEN_URL", value_name = "URL")]
+    pub smtp_oauth_token_url: Option<String>,
+    /// Client ID for the OAuth 2.0 token endpoint
+    #[arg(long, env = "AUTHPOST_SMTP_OAUTH_CLIENT_ID", value_name = "ID")]
+    pub smtp_oauth_client_id: Option<String>,
+    /// Client secret for the OAuth 2.0 token endpoint; as a flag, visible to other users of this
+    /// machine
+    #[arg(
+        long,
+        env = "AUTHPOST_SMTP_OAUTH_CLIENT_SECRET",
+        hide_env_values = true,
+        value_name = "SECRET"
+    )]
+    pub smtp_oauth_client_secret: Option<SecretString>,
+    /// File with the value of AUTHPOST_SMTP_OAUTH_CLIENT_SECRET
+    #[arg(long, env = "AUTHPOST_SMTP_OAUTH_CLIENT_SECRET_FILE", value_name = "FILE")]
+    pub smtp_oauth_client_secret_file: Option<PathBuf>,
+    /// Scope of the OAuth 2.0 access token, such as https://outlook.office365.com/.default
+    #[arg(long, env = "AUTHPOST_SMTP_OAUTH_SCOPE", value_name = "SCOPE")]
+    pub smtp_oauth_scope: Option<String>,
+    /// PEM file with a client certificate for the relays, and with AUTHPOST_SMTP_CLIENT_KEY its
+    /// private key
+    #[arg(long, env = "AUTHPOST_SMTP_CLIENT_CERT", value_name = "FILE")]
+    pub smtp_client_cert: Option<PathBuf>,
+    /// PEM file with the private key of AUTHPOST_SMTP_CLIENT_CERT
+    #[arg(long, env = "AUTHPOST_SMTP_CLIENT_KEY", value_name = "FILE")]
+    pub smtp_client_key: Option<PathBuf>,
     /// Most connections to each relay at once (default: AUTHPOST_CONCURRENCY); fewer for a while
     /// after a relay turned some away
     #[arg(long, env = "AUTHPOST_SMTP_CONNECTIONS", value_name = "COUNT")]

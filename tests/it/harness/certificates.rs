@@ -7,8 +7,9 @@ use runtime::tls;
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
-        ServerConfig,
-        pki_types::{CertificateDer, PrivateKeyDer},
+        RootCertStore, ServerConfig,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+        server::WebPkiClientVerifier,
     },
 };
 
@@ -40,6 +41,19 @@ impl Certificates {
             server: server.der().clone(),
             key: PrivateKeyDer::try_from(key.serialize_der()).expect("a key"),
         }
+    }
+
+    /// A server that takes only clients with a certificate of the same authority.
+    pub fn acceptor_for_known_clients(&self) -> TlsAcceptor {
+        let mut roots = RootCertStore::empty();
+        let authority = CertificateDer::from_pem_slice(self.authority_pem.as_bytes());
+        roots.add(authority.expect("a certificate")).expect("an authority");
+        let clients = WebPkiClientVerifier::builder(Arc::new(roots)).build().expect("usable");
+        let config = ServerConfig::builder()
+            .with_client_cert_verifier(clients)
+            .with_single_cert(vec![self.server.clone()], self.key.clone_key())
+            .expect("fits");
+        TlsAcceptor::from(Arc::new(config))
     }
 
     pub fn acceptor(&self) -> TlsAcceptor {

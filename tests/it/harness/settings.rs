@@ -118,7 +118,7 @@ pub fn templates() -> Live<Templates> {
 pub fn relay(url: &str, trust: &Trust) -> RelayConfig {
     let second = Duration::from_secs(1);
     let timeouts = Timeouts { connect: second, command: second, last: 3 * second };
-    RelayConfig::parse(&secret(url), trust.client())
+    RelayConfig::parse(&secret(url), trust.client(), None)
         .expect("a relay")
         .with("authpost.test".to_owned(), timeouts)
 }

@@ -8,6 +8,7 @@ use rustls::ClientConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+use super::oauth::OauthConfig;
 use crate::mail::relays::Takes;
 
 /// How the connection is protected.
@@ -52,6 +53,14 @@ impl Default for Timeouts {
     }
 }
 
+/// How we log in at a relay.
+#[derive(Clone)]
+pub(super) enum Login {
+    None,
+    Password { user: String, password: SecretString },
+    Token { user: String, oauth: OauthConfig },
+}
+
 /// How much a relay takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
@@ -82,7 +91,7 @@ pub struct RelayConfig {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) security: Security,
-    pub(super) credentials: Option<(String, SecretString)>,
+    pub(super) login: Login,
     pub(super) hello: String,
     pub(super) tls: Arc<ClientConfig>,
     pub(super) timeouts: Timeouts,
@@ -122,7 +131,9 @@ pub enum InvalidRelayUrl {
     #[error("says smtps:// and tls=none at once")]
     Contradiction,
     /// It has a user without a password, or a password without a user.
-    #[error("has a user name or a password without the other")]
+    #[error(
+        "has a user name or a password without the other: add it, or set AUTHPOST_SMTP_OAUTH_TOKEN_URL"
+    )]
     HalfCredentials,
     /// It would send a password in plain text.
     #[error(
@@ -133,8 +144,13 @@ pub enum InvalidRelayUrl {
 
 impl RelayConfig {
     /// Parses `smtps://user:pass@host:465`, `smtp://host:587` (STARTTLS required) or
-    /// `smtp://host:25?tls=none`.
-    pub fn parse(url: &SecretString, tls: &Arc<ClientConfig>) -> Result<Self, InvalidRelayUrl> {
+    /// `smtp://host:25?tls=none`. With `oauth`, a user without a password logs in with an access
+    /// token.
+    pub fn parse(
+        url: &SecretString,
+        tls: &Arc<ClientConfig>,
+        oauth: Option<&OauthConfig>,
+    ) -> Result<Self, InvalidRelayUrl> {
         let url = Url::parse(url.expose_secret()).map_err(|_| InvalidRelayUrl::NotAUrl)?;
         let open = match url.query() {
             None | Some("") => false,
@@ -154,8 +170,8 @@ impl RelayConfig {
             .filter(|host| !host.is_empty())
             .ok_or(InvalidRelayUrl::Host)?
             .to_owned();
-        let credentials = credentials(&url)?;
-        if security == Security::None && credentials.is_some() {
+        let login = login(&url, oauth)?;
+        if security == Security::None && !matches!(login, Login::None) {
             return Err(InvalidRelayUrl::OpenPassword);
         }
         let port = url.port().unwrap_or(default_port);
@@ -168,7 +184,7 @@ impl RelayConfig {
             host,
             port,
             security,
-            credentials,
+            login,
             hello: "localhost".to_owned(),
             tls: Arc::clone(tls),
             timeouts: Timeouts::default(),
@@ -187,9 +203,46 @@ impl RelayConfig {
         Self { limits, ..self }
     }
 
+    /// The same relay under this name.
+    #[must_use]
+    pub fn named(self, name: String) -> Self {
+        Self { name, ..self }
+    }
+
+    /// The same relay, taking these mails only.
+    #[must_use]
+    pub fn taking(self, takes: Takes) -> Self {
+        Self { takes, ..self }
+    }
+
+    /// The same relay with further header fields, each with its line break, and with another sender
+    /// in the envelope.
+    #[must_use]
+    pub fn marking(self, headers: String, envelope_from: Option<EmailAddress>) -> Self {
+        Self { headers, envelope_from, ..self }
+    }
+
     /// Its name in logs and metrics: the host and the port, unless the operator gave it one.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How much it takes, as configured.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Header fields for the mails by this relay, each with its line break.
+    pub fn headers(&self) -> &str {
+        &self.headers
+    }
+
+    /// How it gets access tokens, if it logs in with them.
+    pub(super) fn oauth(&self) -> Option<OauthConfig> {
+        match &self.login {
+            Login::Token { oauth, .. } => Some(oauth.clone()),
+            Login::None | Login::Password { .. } => None,
+        }
     }
 
     /// Which mails it takes, and which first.
@@ -208,17 +261,22 @@ impl RelayConfig {
     }
 }
 
-/// The user and the password in the URL, percent-decoded.
-fn credentials(url: &Url) -> Result<Option<(String, SecretString)>, InvalidRelayUrl> {
+/// How the URL says to log in: with its user and password, percent-decoded, or with an access token
+/// for its user.
+fn login(url: &Url, oauth: Option<&OauthConfig>) -> Result<Login, InvalidRelayUrl> {
     let decoded = |text: &str| {
         let text = percent_decode_str(text).decode_utf8();
         text.map(std::borrow::Cow::into_owned).map_err(|_| InvalidRelayUrl::NotAUrl)
     };
-    match (url.username(), url.password()) {
-        ("", None) => Ok(None),
-        ("", Some(_)) | (_, None) => Err(InvalidRelayUrl::HalfCredentials),
-        (user, Some(password)) => {
-            Ok(Some((decoded(user)?, SecretString::from(decoded(password)?))))
+    match (url.username(), url.password(), oauth) {
+        ("", None, _) => Ok(Login::None),
+        ("", Some(_), _) | (_, None, None) => Err(InvalidRelayUrl::HalfCredentials),
+        (user, None, Some(oauth)) => {
+            Ok(Login::Token { user: decoded(user)?, oauth: oauth.clone() })
+        }
+        (user, Some(password), _) => {
+            let password = SecretString::from(decoded(password)?);
+            Ok(Login::Password { user: decoded(user)?, password })
         }
     }
 }

@@ -2,33 +2,34 @@
 //! cleanly.
 
 use std::{
-    error::Error as _,
     fmt::Display,
     iter,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use domain::{
     address::EmailAddress,
-    fault::{Fault, Reason},
+    fault::{Fault, Reason, Severity},
 };
 use lettre::transport::smtp::{
-    Error as SmtpError,
-    authentication::{Credentials, Mechanism},
     client::AsyncSmtpConnection,
     commands::{Noop, Rset},
     extension::ClientId,
-    response::Response,
 };
-use secrecy::ExposeSecret as _;
 use tokio::time::{Instant, timeout};
 
 use super::{
+    answer::{Answer, classify, not_opened, refused},
     config::RelayConfig,
     guarded::{Greeted, Idle},
     hello::Extensions,
-    reply::{self, Concerns, Phase, Refusal, enhanced, refusal, unavailable},
+    login,
+    oauth::{AccessTokens, Token},
+    reply::{self, Concerns, Phase, Refusal, unavailable},
     stream::{self, within},
 };
 use crate::mail::{Mail, SendError};
@@ -110,9 +111,24 @@ impl From<Refusal> for Failure {
 }
 
 impl SmtpConnection {
-    /// Opens a connection and logs in.
-    pub(super) async fn open(config: &RelayConfig) -> Result<Self, Refusal> {
-        let opening = async { Self::log_in(stream::open(config).await?, config).await };
+    /// Opens a connection and logs in. An access token that the relay refuses is replaced once: it
+    /// may have been revoked.
+    pub(super) async fn open(
+        config: &RelayConfig,
+        tokens: Option<&Arc<AccessTokens>>,
+    ) -> Result<Self, Refusal> {
+        let opening = async {
+            let token = login::token(tokens).await?;
+            let refusal =
+                match Self::log_in(stream::open(config).await?, config, token.as_deref()).await {
+                    Err(refusal) if refusal.fault.severity == Severity::Misconfigured => refusal,
+                    opened => return opened,
+                };
+            let (Some(tokens), Some(token)) = (tokens, token) else { return Err(refusal) };
+            tokens.refused(&token);
+            let token = tokens.token().await?;
+            Self::log_in(stream::open(config).await?, config, Some(&token)).await
+        };
         within(config.timeouts.connect, "AUTHPOST_SMTP_CONNECT_TIMEOUT", opening).await?
     }
 
@@ -120,22 +136,13 @@ impl SmtpConnection {
     pub(super) async fn log_in(
         Greeted { stream, offers, idle }: Greeted,
         config: &RelayConfig,
+        token: Option<&Token>,
     ) -> Result<Self, Refusal> {
         let hello = ClientId::Domain(config.hello.clone());
         let mut smtp = AsyncSmtpConnection::connect_with_transport(stream, &hello)
             .await
             .map_err(|error| not_opened(Phase::Hello, &error))?;
-        if let Some((user, password)) = &config.credentials {
-            let credentials = Credentials::new(user.clone(), password.expose_secret().to_owned());
-            let mechanisms = [Mechanism::Plain, Mechanism::Login];
-            let answer = smtp
-                .auth(&mechanisms, &credentials)
-                .await
-                .map_err(|error| not_opened(Phase::Auth, &error))?;
-            if u16::from(answer.code()) != 235 {
-                return Err(answered(Phase::Auth, &answer));
-            }
-        }
+        login::log_in(&mut smtp, &offers, config, token).await?;
         let now = Instant::now();
         Ok(Self {
             smtp,
@@ -338,57 +345,5 @@ impl SmtpConnection {
             Ok(Err(_)) => ambiguous("the relay hung up after the final dot"),
             Err(_) => ambiguous("the relay did not answer the final dot in time"),
         }
-    }
-}
-
-enum Answer {
-    Good,
-    Refused(Refusal),
-    /// 421: the relay closes the connection.
-    Closing(Refusal),
-    /// The connection is of no use any more.
-    Lost(Refusal),
-}
-
-/// Classifies the answer to one command of the envelope.
-fn classify(phase: Phase, answer: Result<Response, SmtpError>) -> Answer {
-    match answer {
-        Ok(response) => {
-            let code = u16::from(response.code());
-            let wanted = if phase == Phase::Data { code == 354 } else { matches!(code, 250..=252) };
-            if wanted { Answer::Good } else { Answer::Lost(answered(phase, &response)) }
-        }
-        Err(error) => match error.status().map(u16::from) {
-            Some(421) => Answer::Closing(refused(phase, &error)),
-            Some(_) => Answer::Refused(refused(phase, &error)),
-            None => Answer::Lost(unavailable("the connection to the relay broke").into()),
-        },
-    }
-}
-
-/// The meaning of an answer that is not the one wanted.
-fn answered(phase: Phase, response: &Response) -> Refusal {
-    let code = u16::from(response.code());
-    refusal(phase, code, response.message().find_map(|text| enhanced(code, text)))
-}
-
-/// The meaning of a refusal. lettre keeps the text of its answer as the source of the error.
-fn refused(phase: Phase, error: &SmtpError) -> Refusal {
-    let code = error.status().map_or(0, u16::from);
-    let text = error.source().map(ToString::to_string).unwrap_or_default();
-    refusal(phase, code, text.lines().find_map(|line| enhanced(code, line)))
-}
-
-/// The refusal for a failure while the connection is opened.
-fn not_opened(phase: Phase, error: &SmtpError) -> Refusal {
-    match error.status() {
-        Some(_) => refused(phase, error),
-        // How lettre reports that the relay offers no known mechanism.
-        None if phase == Phase::Auth && error.is_client() => Fault::misconfigured(
-            Reason::RelayRefusedUs,
-            "the relay offers neither AUTH PLAIN nor AUTH LOGIN",
-        )
-        .into(),
-        None => unavailable("the relay closed the connection during the greeting").into(),
     }
 }

@@ -10,7 +10,10 @@ use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
 };
 
-use super::reply::{Phase, Refusal, enhanced, refusal, unavailable};
+use super::{
+    reply::{Phase, Refusal, enhanced, refusal, unavailable},
+    tls,
+};
 
 /// Longest line. RFC 5321, 4.5.3.1.5 allows 512 bytes.
 const MAX_LINE: u64 = 1024;
@@ -114,7 +117,11 @@ async fn read_answer<S: AsyncRead + Unpin>(
     let mut texts = Vec::new();
     while texts.len() < MAX_LINES {
         let mut line = Vec::new();
-        (&mut *wire).take(MAX_LINE).read_until(b'\n', &mut line).await.map_err(|_| broken_off())?;
+        (&mut *wire).take(MAX_LINE).read_until(b'\n', &mut line).await.map_err(|error| {
+            tls::problem(&error).map_or_else(broken_off, |problem| {
+                Fault::misconfigured(Reason::RelayRefusedUs, problem).into()
+            })
+        })?;
         let (code, last, text) = split(&line).ok_or_else(broken_off)?;
         if code != expected {
             let enhanced = enhanced(code, &text);

@@ -5,17 +5,21 @@
 //! belongs to the mail before. Here a connection knows whether its last transaction ended cleanly,
 //! and only then sends another mail.
 
+mod answer;
 mod config;
 mod connection;
 mod guarded;
 mod hello;
 mod limit;
+mod login;
+mod oauth;
 mod pace;
 mod plain;
 mod pool;
 mod refusals;
 mod reply;
 mod stream;
+mod tls;
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -44,6 +48,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use self::connection::SmtpConnection;
 
 pub use self::config::{InvalidRelayUrl, Limits, RelayConfig, Security, Timeouts};
+pub use self::oauth::OauthConfig;
 
 /// Adapter of [`Mailer`]: a pool of connections to one relay.
 pub struct SmtpMailer(Arc<Relay>);
@@ -215,7 +220,7 @@ where
         .await
         .map(guarded::greeted)
         .map_err(|refusal| SendError::NotSent(refusal.fault))?;
-    let mut connection = SmtpConnection::log_in(greeted, config)
+    let mut connection = SmtpConnection::log_in(greeted, config, None)
         .await
         .map_err(|refusal| SendError::NotSent(refusal.fault))?;
     connection.envelope(mail, config).await.map_err(|failure| failure.error)?;

@@ -18,6 +18,7 @@ use super::{
     config::RelayConfig,
     connection::SmtpConnection,
     limit::{ConnectionLimit, Permit},
+    oauth::AccessTokens,
     pace::Pace,
     reply::{Concerns, Refusal, unavailable},
 };
@@ -38,6 +39,7 @@ const TURNED_AWAY: Duration = Duration::from_millis(50);
 struct Manager {
     config: Arc<RelayConfig>,
     metrics: RelayMetrics,
+    tokens: Option<Arc<AccessTokens>>,
     /// Counts the connections that are open or being opened: each has a clone.
     open: Arc<()>,
 }
@@ -48,7 +50,7 @@ impl managed::Manager for Manager {
 
     async fn create(&self) -> Result<Self::Type, Refusal> {
         let counted = Arc::clone(&self.open);
-        let opened = SmtpConnection::open(&self.config).await;
+        let opened = SmtpConnection::open(&self.config, self.tokens.as_ref()).await;
         self.metrics.connection(if opened.is_ok() { Success::Ok } else { Success::Failed });
         Ok((opened?, counted))
     }
@@ -122,7 +124,9 @@ impl Connections {
         let limits = config.limits;
         let connections = limits.connections.unwrap_or(connections).max(1);
         let (config, open) = (Arc::new(config), Arc::new(()));
-        let manager = Manager { config: Arc::clone(&config), metrics: metrics.clone(), open };
+        let tokens = config.oauth().map(AccessTokens::new);
+        let manager =
+            Manager { config: Arc::clone(&config), metrics: metrics.clone(), tokens, open };
         let pool = Pool::builder(manager).max_size(connections).build()?;
         let reaper = tokio::spawn(reap(pool.weak())).abort_handle();
         metrics.connection_limit(connections);

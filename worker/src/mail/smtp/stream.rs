@@ -12,6 +12,7 @@ use super::{
     guarded::{Greeted, greeted},
     hello,
     reply::{Refusal, unavailable},
+    tls,
 };
 
 /// Connects, sets up TLS and greets.
@@ -55,34 +56,9 @@ async fn encrypt(config: &RelayConfig, tcp: TcpStream) -> Result<TlsStream<TcpSt
     let handshake = TlsConnector::from(config.tls.clone()).connect(name, tcp).await;
     handshake.map_err(|error| {
         // A broken connection may work next time; an unacceptable certificate will not.
-        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            Some(error) => misconfigured(tls_problem(error)),
+        match tls::problem(&error) {
+            Some(problem) => misconfigured(problem),
             None => unavailable("the connection broke during the TLS handshake"),
         }
     })
-}
-
-/// Why the two sides do not agree on TLS.
-fn tls_problem(error: &rustls::Error) -> &'static str {
-    use rustls::{AlertDescription as Alert, CertificateError as Bad, Error};
-    match error {
-        Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => {
-            "the relay's certificate has expired"
-        }
-        Error::InvalidCertificate(Bad::NotValidYet | Bad::NotValidYetContext { .. }) => {
-            "the relay's certificate is not valid yet: is the clock right?"
-        }
-        Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
-            "the relay's certificate is of another host name than SMTP_URL's"
-        }
-        Error::InvalidCertificate(Bad::UnknownIssuer) => {
-            "the relay's certificate is of an unknown authority: is AUTHPOST_EXTRA_CA missing?"
-        }
-        Error::InvalidCertificate(_) => "the relay's certificate is not acceptable",
-        Error::AlertReceived(Alert::CertificateRequired) => "the relay wants a client certificate",
-        Error::InvalidMessage(_) => {
-            "the relay does not speak TLS there: smtps:// begins with TLS, smtp:// with STARTTLS"
-        }
-        _ => "the relay and we do not agree on a version or cipher of TLS",
-    }
 }

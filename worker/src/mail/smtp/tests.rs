@@ -25,7 +25,8 @@ async fn an_idle_connection_that_the_relay_closed_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("smtp://{}?tls=none", listener.local_addr().expect("an address"));
     let trust = runtime::tls::Trust::load(None).expect("usable");
-    let relay = RelayConfig::parse(&SecretString::from(url), trust.client()).expect("a relay");
+    let relay =
+        RelayConfig::parse(&SecretString::from(url), trust.client(), None).expect("a relay");
     let metrics = Metrics::new("test").expect("declared rightly").relay("relay");
     let mailer = SmtpMailer::new(relay, 4, metrics).expect("a pool");
 

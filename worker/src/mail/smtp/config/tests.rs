@@ -4,14 +4,14 @@ use super::*;
 
 fn parse(url: &str) -> Result<RelayConfig, InvalidRelayUrl> {
     let trust = runtime::tls::Trust::load(None).expect("usable");
-    RelayConfig::parse(&SecretString::from(url.to_owned()), trust.client())
+    RelayConfig::parse(&SecretString::from(url.to_owned()), trust.client(), None)
 }
 
 #[test]
 fn the_three_forms() {
     let implicit = parse("smtps://user%40acme:p%2Fw@relay.example").expect("valid");
     assert_eq!((implicit.port, implicit.security), (465, Security::Implicit));
-    let (user, password) = implicit.credentials.expect("given");
+    let Login::Password { user, password } = implicit.login else { panic!("given") };
     assert_eq!((user.as_str(), password.expose_secret()), ("user@acme", "p/w"));
     let starttls = parse("smtp://relay.example").expect("valid");
     assert_eq!((starttls.port, starttls.security), (587, Security::StartTls));
