@@ -191,7 +191,7 @@ pub struct WorkerOptions {
     /// File with the value of AUTHPOST_SMTP_OAUTH_CLIENT_SECRET
     #[arg(long, env = "AUTHPOST_SMTP_OAUTH_CLIENT_SECRET_FILE", value_name = "FILE")]
     pub smtp_oauth_client_secret_file: Option<PathBuf>,
-    /// Scope of the OAuth 2.0 access token, such as https://outlook.office365.com/.default
+    /// Scope of the OAuth 2.0 access token, as the mail host documents it
     #[arg(long, env = "AUTHPOST_SMTP_OAUTH_SCOPE", value_name = "SCOPE")]
     pub smtp_oauth_scope: Option<String>,
     /// PEM file with a client certificate for the relays, and with AUTHPOST_SMTP_CLIENT_KEY its

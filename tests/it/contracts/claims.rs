@@ -12,7 +12,7 @@ use domain::{
     clock::Clock as _,
     ids::{EventId, UserId},
 };
-use engine::{embedded::EmbeddedClaims, redis::RedisClaims, sqlite::Store};
+use engine::{embedded::EmbeddedClaims, memory::MemoryClaims, redis::RedisClaims, sqlite::Store};
 use runtime::clock::SystemClock;
 use sandbox::clock::ManualClock;
 
@@ -36,6 +36,12 @@ impl Subject {
         let store =
             EmbeddedClaims::new(Store::open(folder.path()).expect("opens"), clock.clone(), TERMS);
         Self { store: Arc::new(store), clock: Some(clock), _folder: Some(folder) }
+    }
+
+    fn memory() -> Self {
+        let clock = Arc::new(ManualClock::at(SystemClock.now()));
+        let store = MemoryClaims::new(clock.clone(), TERMS);
+        Self { store: Arc::new(store), clock: Some(clock), _folder: None }
     }
 
     fn redis() -> Self {
@@ -242,6 +248,12 @@ async fn it_is_ready(subject: Subject) {
 
 macro_rules! contract {
     ($($name:ident,)*) => {
+        mod memory_claims {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Subject::memory()).await;
+            })*
+        }
         mod embedded_claims {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {

@@ -31,6 +31,8 @@ use crate::{
     state::WorkerConfig,
 };
 
+mod many_relays;
+
 const TERMS: Terms = Terms {
     lease: Duration::from_secs(20),
     sending: Duration::from_secs(20),

@@ -15,7 +15,7 @@ use domain::{
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::recent_users::RecentUsers;
+use crate::recent_users::RecentUsers;
 use crate::sqlite::Store;
 
 /// Claims kept in SQLite, for one process.

@@ -8,7 +8,6 @@ mod claims;
 mod dead_letters;
 mod nonces;
 mod queue;
-mod recent_users;
 mod records;
 mod search;
 

@@ -10,7 +10,7 @@ use domain::{claims::UserLimit, clock::milliseconds_before, ids::UserId};
 const MOST_USERS: usize = 100_000;
 
 /// When the last events of each user were claimed, in milliseconds, the oldest first.
-pub(super) struct RecentUsers {
+pub(crate) struct RecentUsers {
     limit: UserLimit,
     claimed: HashMap<UserId, VecDeque<i64>>,
     /// Number of users at which the next search for old ones takes place.
@@ -18,12 +18,12 @@ pub(super) struct RecentUsers {
 }
 
 impl RecentUsers {
-    pub(super) fn new(limit: UserLimit) -> Self {
+    pub(crate) fn new(limit: UserLimit) -> Self {
         Self { limit, claimed: HashMap::new(), search_at: 1024 }
     }
 
     /// Counts an event of this user. `false`, and not counted, when the user is at the limit.
-    pub(super) fn admit(&mut self, user: UserId, now: i64) -> bool {
+    pub(crate) fn admit(&mut self, user: UserId, now: i64) -> bool {
         let since = milliseconds_before(now, self.limit.period);
         self.forget_old(since);
         let claimed = self.claimed.entry(user).or_default();
