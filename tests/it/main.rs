@@ -27,6 +27,7 @@ mod ingress;
 mod journey;
 mod outages;
 mod overload;
+mod postfix;
 mod privacy;
 mod prometheus;
 mod proxied;

@@ -8,6 +8,7 @@ pub mod finish;
 pub mod installed;
 pub mod load;
 pub mod networks;
+pub mod postfix;
 pub mod program;
 pub mod queues;
 pub mod raw_http;

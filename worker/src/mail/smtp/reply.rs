@@ -120,8 +120,8 @@ fn reaction(phase: Phase, code: u16, enhanced: Option<Enhanced>) -> Reaction {
     match code {
         // Too many connections, if there are others of ours; else the relay is not up.
         400..=499 if phase == Phase::Hello => NO_ROOM,
-        // The system does not accept mail, a rate or a limit was exceeded. Not 4.7.1: what is
-        // greylisted has its own time, and not ours.
+        // The system does not accept mail, a rate or a limit was exceeded. 4.7.1 only before the
+        // recipient is named: after it, it is greylisting, which has a time of its own.
         400..=499 if is_throttling(phase, code, enhanced) => THROTTLED,
         // 421 announces the end of the connection; 503 is of a transaction that was open before.
         421 | 503 => UNAVAILABLE,
@@ -139,7 +139,8 @@ fn reaction(phase: Phase, code: u16, enhanced: Option<Enhanced>) -> Reaction {
 fn is_throttling(phase: Phase, code: u16, enhanced: Option<Enhanced>) -> bool {
     match enhanced {
         Some((3, 2) | (4, 5)) => true,
-        Some((7, detail)) => phase != Phase::Auth && detail != 1,
+        Some((7, 1)) => phase == Phase::Mail,
+        Some((7, _)) => phase != Phase::Auth,
         _ => code == 432 || (code == 454 && phase == Phase::Last),
     }
 }

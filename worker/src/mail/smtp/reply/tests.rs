@@ -89,6 +89,7 @@ const REPLIES: &[(Phase, &str, &str)] = &[
     (Phase::Last, "452 4.3.1 no storage", "deferred"),
     (Phase::Auth, "432 4.3.2 concurrent connections limit exceeded", "throttled"),
     (Phase::Mail, "421 4.7.0 rate limited, try again later", "throttled"),
+    (Phase::Mail, "450 4.7.1 too much mail from your host", "throttled"),
     (Phase::Mail, "451 4.4.5 too many messages from your host", "throttled"),
     (Phase::Last, "432 4.3.2 sender thread limit exceeded", "throttled"),
     (Phase::Last, "454 throttled for the moment", "throttled"),
