@@ -6,6 +6,8 @@
 
 mod fault;
 mod ledger;
+mod relay_fault;
+mod relays;
 mod stage;
 
 use std::time::Duration;

@@ -63,7 +63,8 @@ impl Relays {
         Self { relays: candidates.into_iter().map(relay).collect(), hedge }
     }
 
-    /// The relays for this mail that were not tried yet: those that work before those that do not.
+    /// The relays for this mail that were not tried yet: those that work before those that do not,
+    /// and those with room before those where mails of ours wait.
     /// After a silence about this mail, the next of those that work comes first.
     fn order(&self, mail: &Mail, tried: &[usize]) -> Vec<usize> {
         let draw = draw(&mail.event_digest);
@@ -72,7 +73,9 @@ impl Relays {
             (0..self.relays.len()).filter(|it| !tried.contains(it)).filter(takes).collect();
         order.sort_by_key(|index| {
             let relay = &self.relays[*index];
-            (!relay.health.is_usable(), relay.candidate.takes.rank(draw))
+            let Candidate { mailer, takes, .. } = &relay.candidate;
+            // A mail does not wait for room at one relay while another has room.
+            (!relay.health.is_usable(), mailer.is_busy(), takes.rank(draw))
         });
         let usable = order.iter().filter(|it| self.relays[**it].health.is_usable()).count();
         if tried.is_empty() && usable > 0 {
