@@ -163,6 +163,10 @@ const RESERVED: &[&str] = &[
     "auto-submitted",
     "x-auto-response-suppress",
     "x-authpost-event",
+    "x-entity-ref-id",
+    "references",
+    "expires",
+    "feedback-id",
     "dkim-signature",
 ];
 
