@@ -9,6 +9,7 @@ mod ledger;
 mod relay_fault;
 mod relays;
 mod stage;
+mod symfony;
 
 use std::time::Duration;
 

@@ -36,7 +36,7 @@ pub enum Kind {
 }
 
 impl Relay {
-    /// A relay without faults.
+    /// A relay that has no fault yet.
     pub async fn start() -> Self {
         let inbox = Inbox::start(free_port().await, InboxConfig::default(), Arc::new(SystemClock))
             .expect("starts");

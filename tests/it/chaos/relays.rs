@@ -24,7 +24,8 @@ use crate::{
     },
 };
 
-const RATE: u32 = 20;
+/// People a second who ask for a code.
+pub const RATE: u32 = 20;
 
 /// A service with two relays, and people who ask.
 struct Stage {
@@ -68,7 +69,7 @@ impl Stage {
 }
 
 /// When each person had the first mail, and how many mails more there were.
-fn mails(relays: &[Relay; 2]) -> (BTreeMap<String, Timestamp>, u64) {
+pub fn mails(relays: &[Relay; 2]) -> (BTreeMap<String, Timestamp>, u64) {
     let (mut first, mut extra) = (BTreeMap::new(), 0);
     for mail in relays.iter().flat_map(|relay| relay.inbox.mails()) {
         match first.get_mut(&mail.to) {
@@ -177,7 +178,7 @@ async fn in_peace() -> Account {
 }
 
 /// Has one of the relays suffer for a while; returns the class of the fault.
-async fn one_fault(chance: &mut Rng, relays: &[Relay; 2]) -> &'static str {
+pub async fn one_fault(chance: &mut Rng, relays: &[Relay; 2]) -> &'static str {
     let (fault, relay) = (Fault::draw(chance), chance.choice(relays).expect("two"));
     fault.begin(relay);
     let lasting = Duration::from_millis(chance.u64(300..1500));
