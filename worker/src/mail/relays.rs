@@ -16,7 +16,7 @@ use domain::{
 use runtime::metrics::RelayMetrics;
 
 use self::{
-    health::Health,
+    health::{Health, Place},
     race::{Step, race},
 };
 use super::{Accepted, BegunMail, Mail, Mailer, RelayConnection, SendError};
@@ -75,9 +75,10 @@ impl Relays {
             let relay = &self.relays[*index];
             let Candidate { mailer, takes, .. } = &relay.candidate;
             // A mail does not wait for room at one relay while another has room.
-            (!relay.health.is_usable(), mailer.is_busy(), takes.rank(draw))
+            (relay.health.place(), mailer.is_busy(), takes.rank(draw))
         });
-        let usable = order.iter().filter(|it| self.relays[**it].health.is_usable()).count();
+        let is_usable = |it: &&usize| self.relays[**it].health.place() != Place::Last;
+        let usable = order.iter().filter(is_usable).count();
         if tried.is_empty() && usable > 0 {
             let turn = usize::try_from(mail.unanswered_sends).unwrap_or(0) % usable;
             order[..usable].rotate_left(turn);

@@ -17,6 +17,14 @@ use crate::{
 
 const PAUSES: Pauses = Pauses { down: Policy::REFUSED, misconfigured: Policy::RELAY_MISCONFIGURED };
 
+/// When a relay has its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    Test,
+    Usable,
+    Last,
+}
+
 /// The circuit breaker of one relay.
 pub(super) struct Health {
     circuit: Mutex<Circuit>,
@@ -30,9 +38,14 @@ impl Health {
         Self { circuit: Mutex::new(Circuit::new(PAUSES)), name, metrics, chance }
     }
 
-    /// Whether it comes before relays that fail.
-    pub(super) fn is_usable(&self) -> bool {
-        !matches!(self.circuit.lock().phase(Instant::now()), Phase::Open(_))
+    /// Its place among the relays, the first one lowest: one that is due for a test, so that it is
+    /// tested even if others are preferred; one that works; one that fails.
+    pub(super) fn place(&self) -> Place {
+        match self.circuit.lock().phase(Instant::now()) {
+            Phase::HalfOpen(_) => Place::Test,
+            Phase::Closed => Place::Usable,
+            Phase::Open(_) => Place::Last,
+        }
     }
 
     /// A mail begins here. If the pause of the relay is over, it is the test.

@@ -191,6 +191,20 @@ async fn a_relay_that_fails_three_times_comes_last_until_a_test_succeeds() {
     }
 }
 
+/// Else nobody would know that it works again before the first one fails.
+#[tokio::test(start_paused = true)]
+async fn a_relay_that_is_not_preferred_is_tested_too() {
+    let (relays, all) = relays(&[DEFERS, REFUSES_US]);
+    send(&relays).await.expect_err("by neither");
+    *all[0].does.lock() = Does::Accepts;
+    *all[1].does.lock() = Does::Accepts;
+    send(&relays).await.expect("by the first");
+    tokio::time::advance(Duration::from_secs(30)).await;
+    send(&relays).await.expect("the test");
+    send(&relays).await.expect("by the first");
+    assert_eq!(accepted(&all), [2, 1]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_concerns_one_mail_does_not_count_against_a_relay() {
     for one_mail in [DEFERS, Does::KnowsNobodyThere, REFUSES_THE_MAIL] {

@@ -1,6 +1,6 @@
 //! Where the relay is and how to connect to it: `SMTP_URL`, parsed.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use domain::address::EmailAddress;
 use percent_encoding::percent_decode_str;
@@ -8,7 +8,7 @@ use rustls::ClientConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::oauth::OauthConfig;
+use super::{oauth::OauthConfig, timeouts::Timeouts};
 use crate::mail::relays::Takes;
 
 /// How the connection is protected.
@@ -20,37 +20,6 @@ pub enum Security {
     StartTls,
     /// None, and the operator said so (`smtp://…?tls=none`).
     None,
-}
-
-/// Longest waits of one mail. Those of RFC 5321 are for mail that may take days; a code works for
-/// ten minutes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
-    /// Until the relay is ready for mails: TCP, TLS, greeting, login. A relay may be slow at any of
-    /// them: some greet late on purpose.
-    pub connect: Duration,
-    /// For the answers to MAIL, RCPT and DATA together.
-    pub command: Duration,
-    /// For the answer to the final dot: relays scan and deliver before it.
-    pub last: Duration,
-}
-
-impl Timeouts {
-    /// Longest time of a transaction: the envelope on a connection that turns out stale, a new
-    /// connection, the envelope again, and the final dot.
-    pub fn transaction(&self) -> Duration {
-        self.connect + self.command * 2 + self.last
-    }
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(20),
-            command: Duration::from_secs(15),
-            last: Duration::from_secs(40),
-        }
-    }
 }
 
 /// How we log in at a relay.

@@ -19,9 +19,10 @@ mod pool;
 mod refusals;
 mod reply;
 mod stream;
+mod timeouts;
 mod tls;
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use deadpool::managed;
@@ -30,14 +31,14 @@ use runtime::{
     metrics::RelayMetrics,
     trace::{self, Server},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::Span;
 
 use self::{
     connection::{Failure, Stage},
     pool::{Connections, InUse},
     refusals::Refusals,
-    reply::{Concerns, result_label},
+    reply::{Concerns, Refusal, result_label},
 };
 use super::{Accepted, BegunMail, Mail, Mailer, RelayConnection, SendError};
 
@@ -47,8 +48,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 #[cfg(feature = "fuzzing")]
 use self::connection::SmtpConnection;
 
-pub use self::config::{InvalidRelayUrl, Limits, RelayConfig, Security, Timeouts};
-pub use self::oauth::OauthConfig;
+pub use self::{
+    config::{InvalidRelayUrl, Limits, RelayConfig, Security},
+    oauth::OauthConfig,
+    timeouts::Timeouts,
+};
 
 /// Adapter of [`Mailer`]: a pool of connections to one relay.
 pub struct SmtpMailer(Arc<Relay>);
@@ -83,6 +87,19 @@ impl SmtpMailer {
 }
 
 impl Relay {
+    /// A connection. One that has to be opened first is opened to the end even if the caller does not
+    /// wait for it, because another relay was ready sooner: the next mail can use it.
+    async fn take(self: &Arc<Self>) -> Result<InUse, Fault> {
+        if self.connections.has_idle() {
+            return self.connections.take().await.map_err(|refusal| refusal.fault);
+        }
+        let relay = Arc::clone(self);
+        match tokio::spawn(async move { relay.connections.take().await }).await {
+            Ok(taken) => taken.map_err(|refusal| refusal.fault),
+            Err(_) => Err(reply::unavailable("opening a connection to the relay panicked")),
+        }
+    }
+
     /// The error for a failed transaction, counted.
     fn failed(&self, mail: &Mail, begun: Instant, failure: Failure) -> SendError {
         if failure.concerns == Concerns::OurPace {
@@ -101,9 +118,11 @@ impl Mailer for SmtpMailer {
         let Self(relay) = self;
         let begun = Instant::now();
         let span = trace::relay("SMTP connect", &relay.server);
-        let taking = async { relay.connections.take().await.map_err(|refusal| refusal.fault) };
-        match trace::within(&span, taking).await {
-            Ok(connection) => Ok(Box::new(Pooled { connection, relay: Arc::clone(relay), begun })),
+        match trace::within(&span, relay.take()).await {
+            Ok(connection) => {
+                let (relay, waited) = (Arc::clone(relay), begun.elapsed());
+                Ok(Box::new(Pooled { connection, relay, begun, waited }))
+            }
             Err(fault) => {
                 let error = SendError::NotSent(fault);
                 relay.metrics.transaction(result_label(Err(&error)), begun.elapsed());
@@ -130,6 +149,8 @@ struct Pooled {
     connection: InUse,
     relay: Arc<Relay>,
     begun: Instant,
+    /// How long it took to get the connection.
+    waited: Duration,
 }
 
 #[async_trait]
@@ -142,7 +163,18 @@ impl RelayConnection for Pooled {
 }
 
 impl Pooled {
-    async fn announce(mut self, mail: &Mail) -> Result<Self, SendError> {
+    /// Announces the mail within the time that the claim's term has for it.
+    async fn announce(self, mail: &Mail) -> Result<Self, SendError> {
+        let (relay, begun) = (Arc::clone(&self.relay), self.begun);
+        let longest = relay.config.timeouts.until_the_body().saturating_sub(self.waited);
+        let announcing = timeout(longest, self.announce_on_a_fresh_one(mail));
+        announcing.await.unwrap_or_else(|_| {
+            let detail = "the relay closed one connection after the other";
+            Err(relay.failed(mail, begun, Refusal::from(reply::unavailable(detail)).into()))
+        })
+    }
+
+    async fn announce_on_a_fresh_one(mut self, mail: &Mail) -> Result<Self, SendError> {
         let config = &Arc::clone(&self.relay).config;
         let mut result = self.connection.smtp().envelope(mail, config).await;
         let mut silences = 0;
@@ -179,7 +211,7 @@ struct Begun {
 #[async_trait]
 impl BegunMail for Begun {
     async fn finish(self: Box<Self>, mail: &Mail) -> Result<Accepted, SendError> {
-        let Self { pooled: Pooled { mut connection, relay, begun }, span } = *self;
+        let Self { pooled: Pooled { mut connection, relay, begun, waited: _ }, span } = *self;
         let sending = async {
             let receipt = connection.smtp().body(mail, &relay.config).await;
             let receipt = receipt.map_err(|failure| relay.failed(mail, begun, failure))?;

@@ -184,6 +184,11 @@ impl Connections {
         }
     }
 
+    /// Whether a connection is open that no mail uses.
+    pub(super) fn has_idle(&self) -> bool {
+        self.pool.status().available > 0
+    }
+
     /// Whether a mail has to wait for others.
     pub(super) fn is_busy(&self) -> bool {
         self.limit.is_exhausted() || self.pace.is_busy()

@@ -19,16 +19,39 @@ async fn greeted(listener: &TcpListener) -> TcpStream {
     wire.into_inner()
 }
 
-/// A closed socket would stay until the next mail, which may be hours away.
-#[tokio::test]
-async fn an_idle_connection_that_the_relay_closed_is_given_up() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+fn mailer(listener: &TcpListener) -> SmtpMailer {
     let url = format!("smtp://{}?tls=none", listener.local_addr().expect("an address"));
     let trust = runtime::tls::Trust::load(None).expect("usable");
     let relay =
         RelayConfig::parse(&SecretString::from(url), trust.client(), None).expect("a relay");
     let metrics = Metrics::new("test").expect("declared rightly").relay("relay");
-    let mailer = SmtpMailer::new(relay, 4, metrics).expect("a pool");
+    SmtpMailer::new(relay, 4, metrics).expect("a pool")
+}
+
+/// A relay that greets late would otherwise never be used beside one that does not.
+#[tokio::test]
+async fn a_connection_that_nobody_waits_for_is_opened_for_the_next_mail() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let mailer = mailer(&listener);
+    {
+        let taking = mailer.0.take();
+        tokio::pin!(taking);
+        // Begun, and given up before the relay has greeted.
+        assert!(futures_util::poll!(&mut taking).is_pending());
+    }
+    let _server = greeted(&listener).await;
+    while mailer.0.connections.count() == 0 || !mailer.0.connections.has_idle() {
+        tokio::task::yield_now().await;
+    }
+    mailer.0.take().await.expect("the same connection");
+    assert_eq!(mailer.0.connections.count(), 1);
+}
+
+/// A closed socket would stay until the next mail, which may be hours away.
+#[tokio::test]
+async fn an_idle_connection_that_the_relay_closed_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let mailer = mailer(&listener);
 
     let (ready, mut server) = tokio::join!(mailer.ready(), greeted(&listener));
     ready.expect("ready");

@@ -50,7 +50,7 @@ async fn without_a_rate_half_of_what_was_sent_is_the_limit_for_a_while() {
         tokio::time::advance(Duration::from_secs(2)).await;
         pace.throttled();
     }
-    about(takes(&pace, 10).await, 10.0);
+    about(takes(&pace, 10).await, 9.0 / SLOWEST);
     tokio::time::advance(Duration::from_secs(600)).await;
     assert!(takes(&pace, 1000).await < 0.1);
 }
