@@ -90,6 +90,7 @@ pub fn worker(
 pub fn mailer(settings: &WorkerSettings, deps: &Deps) -> anyhow::Result<Arc<dyn Mailer>> {
     let connections = usize::from(settings.concurrency);
     let mut candidates = Vec::new();
+    deps.metrics.forget_relays();
     for relay in &settings.relays {
         let metrics = deps.metrics.relay(relay.name());
         let mailer = SmtpMailer::new(relay.clone(), connections, metrics.clone())?;

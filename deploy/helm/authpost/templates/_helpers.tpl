@@ -42,7 +42,11 @@ WORKOS_WEBHOOK_SECRET_FILE: webhook-secret
 WORKOS_API_KEY_FILE: workos-api-key
 {{- end }}
 {{- if eq .role "worker" }}
+{{- if .root.Values.worker.relaysFile }}
+AUTHPOST_RELAYS_FILE: relays
+{{- else }}
 SMTP_URL_FILE: smtp-url
+{{- end }}
 {{- end }}
 {{- if and .root.Values.traces.endpoint .root.Values.traces.headers }}
 OTEL_EXPORTER_OTLP_HEADERS_FILE: otlp-headers

@@ -110,6 +110,11 @@ impl Metrics {
         self.workos_seconds.with_label_values(&[result.label()]).observe(took.as_secs_f64());
     }
 
+    /// Takes back the states of all relays: other ones are about to be used.
+    pub fn forget_relays(&self) {
+        self.relays.forget();
+    }
+
     /// The metrics of the relay with this name. Names must come from the configuration: each one is
     /// a label.
     pub fn relay(&self, name: &str) -> RelayMetrics {

@@ -64,6 +64,14 @@ impl Relays {
     }
 }
 
+impl Relays {
+    /// Takes back what is said of relays that may not be used any more.
+    pub(super) fn forget(&self) {
+        self.states.reset();
+        self.connection_limit.reset();
+    }
+}
+
 /// The metrics of one relay. A clone is the same relay.
 #[derive(Clone)]
 pub struct RelayMetrics {
