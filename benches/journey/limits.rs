@@ -136,7 +136,7 @@ fn mail() -> Vec<u8> {
     };
     let templates = Templates::load(None, "Acme", sender).expect("usable");
     templates
-        .login_code(&EventId::parse("event_1").expect("valid"), &code, now)
+        .login_code(&EventId::parse("event_1").expect("valid"), &code, now, now)
         .expect("renders")
         .expose()
         .to_vec()

@@ -128,7 +128,8 @@ pub fn workos_answer(data: &[u8]) {
 }
 
 fn render(code: &LoginCode) {
-    let made = templates().login_code(&EventId::parse("event_1").expect("valid"), code, now());
+    let made =
+        templates().login_code(&EventId::parse("event_1").expect("valid"), code, now(), now());
     if let Ok(mail) = made {
         let text = String::from_utf8_lossy(mail.expose());
         let (head, _) = text.split_once("\r\n\r\n").expect("a head");
@@ -154,7 +155,7 @@ fn templates() -> &'static Templates {
 fn mail_to(recipient: EmailAddress) -> Option<Mail> {
     let code = Code::parse("123456".to_owned()).expect("valid");
     let code = LoginCode { code, recipient, expires_at: now() + SignedDuration::from_mins(10) };
-    templates().login_code(&EventId::parse("event_1").expect("valid"), &code, now()).ok()
+    templates().login_code(&EventId::parse("event_1").expect("valid"), &code, now(), now()).ok()
 }
 
 /// An address. What is taken for one adds no line to the mail and no command to the conversation.

@@ -33,10 +33,12 @@ pub fn read(raw: &[u8]) -> Option<Readable> {
 }
 
 impl Readable {
-    /// The code: the line of the text that is nothing but letters and digits.
+    /// The code: the first word of a line of the text, of letters and digits.
     pub fn code(&self) -> Option<&str> {
-        self.text.lines().map(str::trim).find(|line| {
-            (4..=16).contains(&line.len()) && line.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        self.text.lines().filter_map(|line| line.split_ascii_whitespace().next()).find(|word| {
+            (4..=16).contains(&word.len())
+                && word.bytes().all(|byte| byte.is_ascii_alphanumeric())
+                && word.bytes().any(|byte| byte.is_ascii_digit())
         })
     }
 }

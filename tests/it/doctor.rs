@@ -145,7 +145,7 @@ async fn what_is_wrong_is_named_with_what_to_do() {
     for (name, value, says) in [
         ("WORKOS_API_KEY", "sk_hush", "the API key is refused: copy WORKOS_API_KEY"),
         ("WORKOS_API_URL", "http://127.0.0.1:1", "check WORKOS_API_URL"),
-        ("SMTP_URL", "smtp://127.0.0.1:1?tls=none", "check the host and the port in SMTP_URL"),
+        ("SMTP_URL", "smtp://127.0.0.1:1?tls=none", "check the host and the port in its URL"),
         ("WORKOS_WEBHOOK_SECRET", "whsec_hush", "WORKOS_WEBHOOK_SECRET differs"),
         ("MAIL_FROM", "nobody", "MAIL_FROM is not a sender"),
     ] {

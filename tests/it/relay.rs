@@ -73,7 +73,9 @@ fn mail_from(templates: Option<&Path>, to: &str) -> Mail {
         recipient: EmailAddress::parse(to).expect("valid"),
         expires_at: now + jiff::SignedDuration::from_mins(10),
     };
-    templates.login_code(&EventId::parse("event_1").expect("valid"), &code, now).expect("renders")
+    templates
+        .login_code(&EventId::parse("event_1").expect("valid"), &code, now, now)
+        .expect("renders")
 }
 
 pub async fn send(mailer: &SmtpMailer) -> Result<Accepted, SendError> {

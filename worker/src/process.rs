@@ -195,7 +195,12 @@ async fn prepare(
             }
         };
         // The expiry in WorkOS's answer takes precedence over the event's.
-        let mail = worker.templates.get().login_code(&event.event_id, &code, worker.clock.now())?;
+        let mail = worker.templates.get().login_code(
+            &event.event_id,
+            &code,
+            event.created_at,
+            worker.clock.now(),
+        )?;
         let mail = mail.after_silences(lease.history().unanswered_sends);
         let connection = worker.mailer.get().connect(&mail).await.map_err(Stop::Failed)?;
         Ok((mail, connection))

@@ -47,10 +47,10 @@ async fn examine_one(
         Err(fault) => {
             let advice = match fault.reason {
                 Reason::RelayRefusedUs => {
-                    "check the user, the password and the TLS mode in SMTP_URL"
+                    "check the user, the password or token, and the TLS mode in its URL"
                 }
                 _ => {
-                    "check the host and the port in SMTP_URL, and the outgoing connections of this network"
+                    "check the host and the port in its URL, and the outgoing connections of this network"
                 }
             };
             return Ok(vec![Finding::wrong(SUBJECT, format!("{name}: {fault}"), advice)]);
@@ -59,7 +59,7 @@ async fn examine_one(
     let connected = Finding::good(
         SUBJECT,
         format!(
-            "connected to {name}, with the encryption and authentication that SMTP_URL asks for"
+            "connected to {name}, with the encryption and authentication that its URL asks for"
         ),
     );
     if mail_to.is_none() {
@@ -90,6 +90,6 @@ fn test_mail(worker: &WorkerSettings, recipient: EmailAddress) -> anyhow::Result
     worker
         .templates
         .get()
-        .login_code(&id, &code, now)
+        .login_code(&id, &code, now, now)
         .map_err(|_| anyhow::anyhow!("cannot render the test mail"))
 }

@@ -93,6 +93,14 @@ impl fmt::Debug for Templates {
     }
 }
 
+/// The times of a code, as a mail says them.
+#[derive(Clone, Copy)]
+struct Times<'a> {
+    asked_at: &'a str,
+    expires_in: &'a str,
+    expires_at: &'a str,
+}
+
 impl Templates {
     /// Loads the templates: each file of that name in `directory`, or else the one that is compiled
     /// in.
@@ -140,7 +148,9 @@ impl Templates {
     fn render_sample(&self) -> Result<(), TemplateError> {
         let sample = "246813";
         for (name, _) in BUILT_IN {
-            let rendered = self.render(name, sample, "10 minutes", "12:10 UTC");
+            let times =
+                Times { asked_at: "12:00 UTC", expires_in: "10 minutes", expires_at: "12:10 UTC" };
+            let rendered = self.render(name, sample, times);
             let rendered =
                 rendered.map_err(|why| TemplateError::Broken { file: name.to_owned(), why })?;
             if name != SUBJECT && !rendered.contains(sample) {
@@ -154,11 +164,11 @@ impl Templates {
         &self,
         name: &str,
         code: &str,
-        expires_in: &str,
-        expires_at: &str,
+        Times { asked_at, expires_in, expires_at }: Times<'_>,
     ) -> Result<String, String> {
         let template = self.environment.get_template(name).map_err(|error| error.to_string())?;
-        let values = context! { app => self.app_name.as_str(), code, expires_in, expires_at };
+        let app = self.app_name.as_str();
+        let values = context! { app, code, asked_at, expires_in, expires_at };
         let mut part = Part(Vec::new());
         let rendered = template.render_captured_to(values, &mut part);
         if part.0.len() > MAX_PART {
@@ -168,32 +178,34 @@ impl Templates {
         String::from_utf8(part.0).map_err(|error| error.to_string())
     }
 
-    /// Renders the mail for a code that has not expired at `now`. There is no other way to make a
-    /// mail.
+    /// Renders the mail for a code that was asked for at `asked_at` and has not expired at `now`.
+    /// There is no other way to make a mail.
     pub fn login_code(
         &self,
         event_id: &EventId,
         code: &LoginCode,
+        asked_at: Timestamp,
         now: Timestamp,
     ) -> Result<Mail, NotMade> {
         if now >= code.expires_at {
             return Err(NotMade::Expired);
         }
-        let content = self.content(&code.code, now, code.expires_at)?;
+        let content = self.content(&code.code, [asked_at, now, code.expires_at])?;
         Ok(message::build(event_id, &self.sender, code, content, now)?)
     }
 
     fn content(
         &self,
         code: &Code,
-        now: Timestamp,
-        expires_at: Timestamp,
+        [asked_at, now, expires_at]: [Timestamp; 3],
     ) -> Result<Content, Fault> {
-        let (time_left, at) =
-            (time_left(now, expires_at), expires_at.strftime("%H:%M UTC").to_string());
+        let at = |time: Timestamp| time.strftime("%H:%M UTC").to_string();
+        let (asked_at, left, expires_at) =
+            (at(asked_at), time_left(now, expires_at), at(expires_at));
+        let times = Times { asked_at: &asked_at, expires_in: &left, expires_at: &expires_at };
         let render = |name| {
             // minijinja's message may quote a value, so only the file is named.
-            self.render(name, code.expose(), &time_left, &at).map_err(|_| {
+            self.render(name, code.expose(), times).map_err(|_| {
                 Fault::permanent(Reason::RenderFailed, format!("the template {name} failed"))
             })
         };

@@ -123,7 +123,7 @@ fn mail_to(address: &str, event: &str) -> Mail {
         recipient: EmailAddress::parse(address).expect("valid"),
         expires_at: now + SignedDuration::from_mins(9),
     };
-    templates.login_code(&EventId::parse(event).expect("valid"), &code, now).expect("renders")
+    templates.login_code(&EventId::parse(event).expect("valid"), &code, now, now).expect("renders")
 }
 
 async fn send(relays: &Relays) -> Result<Accepted, SendError> {

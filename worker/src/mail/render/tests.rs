@@ -22,7 +22,9 @@ fn mail(templates: &Templates) -> Mail {
         expires_at: at("2026-01-15T12:10:00Z"),
     };
     let id = EventId::parse("event_01HYM0Z0000000000000000001").expect("valid");
-    templates.login_code(&id, &code, at("2026-01-15T12:00:02Z")).expect("renders")
+    templates
+        .login_code(&id, &code, at("2026-01-15T12:00:00Z"), at("2026-01-15T12:00:02Z"))
+        .expect("renders")
 }
 
 #[test]
@@ -90,7 +92,7 @@ fn no_mail_is_made_of_an_expired_code() {
         expires_at: end,
     };
     let id = EventId::parse("event_1").expect("valid");
-    assert_eq!(templates.login_code(&id, &code, end).err(), Some(NotMade::Expired));
+    assert_eq!(templates.login_code(&id, &code, end, end).err(), Some(NotMade::Expired));
 }
 
 #[test]
