@@ -124,9 +124,8 @@ impl Mailer for SmtpMailer {
                 Ok(Box::new(Pooled { connection, relay, begun, waited }))
             }
             Err(fault) => {
-                let error = SendError::NotSent(fault);
+                let error = SendError::NotSent(fault.clone());
                 relay.metrics.transaction(result_label(Err(&error)), begun.elapsed());
-                let SendError::NotSent(fault) = error else { unreachable!("made above") };
                 Err(fault)
             }
         }

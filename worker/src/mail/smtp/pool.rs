@@ -142,7 +142,11 @@ impl Connections {
             self.take_one(self.limit.permit().await).await
         });
         let got = got.await.unwrap_or_else(|_| {
-            let detail = format!("no connection to the relay was free within {longest:?}");
+            // The relay's own limit ends at the same moment if nothing was waited for before.
+            let detail = format!(
+                "the relay had no connection for this mail within {longest:?} \
+                 (AUTHPOST_SMTP_CONNECT_TIMEOUT)"
+            );
             Err(Fault { detail: detail.into(), ..unavailable("") }.into())
         });
         let mut state = self.state.lock();
