@@ -32,13 +32,18 @@ pub fn read(raw: &[u8]) -> Option<Readable> {
     })
 }
 
+/// The code in the text of a mail: the first word of a line, of letters and digits.
+pub fn code(text: &str) -> Option<&str> {
+    text.lines().filter_map(|line| line.split_ascii_whitespace().next()).find(|word| {
+        (4..=16).contains(&word.len())
+            && word.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            && word.bytes().any(|byte| byte.is_ascii_digit())
+    })
+}
+
 impl Readable {
-    /// The code: the first word of a line of the text, of letters and digits.
+    /// The code in its text.
     pub fn code(&self) -> Option<&str> {
-        self.text.lines().filter_map(|line| line.split_ascii_whitespace().next()).find(|word| {
-            (4..=16).contains(&word.len())
-                && word.bytes().all(|byte| byte.is_ascii_alphanumeric())
-                && word.bytes().any(|byte| byte.is_ascii_digit())
-        })
+        code(&self.text)
     }
 }

@@ -6,6 +6,7 @@ mod driver;
 mod ways;
 
 use fantoccini::{Locator, key::Key};
+use sandbox::readable;
 use serde_json::json;
 
 use self::driver::{Browser, Window};
@@ -165,16 +166,11 @@ async fn code_in_the_inbox(browser: &Browser, page: &str) -> String {
     browser.client.switch_to_window(second).await.expect("the other tab");
     browser.client.goto(page).await.expect("the page");
     browser.appears("#mail:not([hidden])").await;
-    let mail = browser.script("return document.getElementById('text').textContent").await;
-    let code = mail
-        .as_str()
-        .expect("text")
-        .lines()
-        .map(str::trim)
-        .find(|line| line.len() == 6 && line.bytes().all(|byte| byte.is_ascii_digit()));
+    let text = browser.script("return document.getElementById('text').textContent").await;
+    let code = readable::code(text.as_str().expect("text")).map(str::to_owned);
     browser.click("#ask button").await;
     browser.appears("#journey:not([hidden])").await;
     browser.keep_picture("demo").await;
     browser.client.switch_to_window(first).await.expect("the first tab");
-    code.expect("a code").to_owned()
+    code.expect("a code")
 }
