@@ -9,7 +9,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{EventId, MagicAuthId, UserId};
+use crate::ids::{ClientId, EventId, MagicAuthId, UserId};
 
 /// The version this release writes.
 const VERSION: u32 = 1;
@@ -47,6 +47,8 @@ pub struct QueuedEvent {
     pub object_id: MagicAuthId,
     /// Whose code it is, if WorkOS said so.
     pub user_id: Option<UserId>,
+    /// The application it was asked for at, if WorkOS said so.
+    pub client_id: Option<ClientId>,
     /// When the code was made. The person's wait is counted from here.
     pub created_at: Timestamp,
     /// When the code expires. Bounds every retry.
@@ -97,6 +99,8 @@ struct WireV1 {
     object_id: MagicAuthId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     user_id: Option<UserId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client_id: Option<ClientId>,
     created_at: Timestamp,
     expires_at: Timestamp,
     received_at: Timestamp,
@@ -112,6 +116,7 @@ impl QueuedEvent {
             kind,
             object_id,
             user_id,
+            client_id,
             created_at,
             expires_at,
             received_at,
@@ -123,6 +128,7 @@ impl QueuedEvent {
             kind,
             object_id,
             user_id,
+            client_id,
             created_at,
             expires_at,
             received_at,
@@ -154,6 +160,7 @@ impl QueuedEvent {
             kind,
             object_id,
             user_id,
+            client_id,
             created_at,
             expires_at,
             received_at,
@@ -164,6 +171,7 @@ impl QueuedEvent {
             kind,
             object_id,
             user_id,
+            client_id,
             created_at,
             expires_at,
             received_at,

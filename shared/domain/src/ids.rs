@@ -73,6 +73,11 @@ id! {
     UserId
 }
 
+id! {
+    /// One application of a WorkOS environment. Decides the brand of a mail.
+    ClientId
+}
+
 fn is_id(text: &str) -> bool {
     (1..=MAX_ID_BYTES).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')

@@ -21,6 +21,7 @@ pub mod event;
 pub mod event_log;
 pub mod fault;
 pub mod ids;
+pub mod language;
 pub mod login_code;
 pub mod nonces;
 pub mod payload;

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     event::{EventKind, QueuedEvent},
-    ids::{EventId, InvalidId, MagicAuthId, UserId},
+    ids::{ClientId, EventId, InvalidId, MagicAuthId, UserId},
 };
 
 /// How long a code lives when the event does not say
@@ -66,6 +66,8 @@ struct Envelope {
     created_at: Value,
     #[serde(default)]
     data: Option<Value>,
+    #[serde(default)]
+    context: Value,
 }
 
 #[derive(Deserialize)]
@@ -95,6 +97,8 @@ pub fn parse_event(body: &[u8], received_at: Timestamp) -> Result<VerifiedEvent,
     let object_id =
         MagicAuthId::parse(object_id).map_err(|why| Unreadable::Id { field: "data.id", why })?;
     let user_id = object.user_id.as_str().and_then(|text| UserId::parse(text).ok());
+    let client_id =
+        envelope.context["client_id"].as_str().and_then(|text| ClientId::parse(text).ok());
     let created_at =
         time(&object.created_at).or_else(|| time(&envelope.created_at)).unwrap_or(received_at);
     let expires_at = time(&object.expires_at)
@@ -104,6 +108,7 @@ pub fn parse_event(body: &[u8], received_at: Timestamp) -> Result<VerifiedEvent,
         kind: EventKind::MagicAuthCreated,
         object_id,
         user_id,
+        client_id,
         created_at,
         expires_at,
         received_at,

@@ -72,6 +72,7 @@ proptest! {
     fn what_is_encoded_decodes_to_itself(
         id in "[A-Za-z0-9_-]{1,64}", object in "[A-Za-z0-9_-]{1,64}",
         user in proptest::option::of("[A-Za-z0-9_-]{1,64}"),
+        client in proptest::option::of("[A-Za-z0-9_-]{1,64}"),
         times in proptest::array::uniform3(-377_705_023_201_000i64..253_402_207_200_000),
     ) {
         let time = |ms| Timestamp::from_millisecond(ms).expect("in range");
@@ -80,6 +81,7 @@ proptest! {
             kind: EventKind::MagicAuthCreated,
             object_id: MagicAuthId::parse(object).expect("valid"),
             user_id: user.map(|user| UserId::parse(user).expect("valid")),
+            client_id: client.map(|client| ClientId::parse(client).expect("valid")),
             created_at: time(times[0]), expires_at: time(times[1]), received_at: time(times[2]),
             traceparent: None,
         };

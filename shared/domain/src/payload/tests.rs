@@ -25,6 +25,20 @@ fn reads_the_documented_event() {
 }
 
 #[test]
+fn reads_which_application_a_code_was_asked_for_at() {
+    let event = |context: &str| {
+        mailable(&format!(
+            r#"{{"id":"evt_1","event":"magic_auth.created","context":{context},"data":{{"id":"magic_auth_1"}}}}"#
+        ))
+    };
+    let client = event(r#"{"client_id":"client_01","actor":null}"#).client_id;
+    assert_eq!(client.as_ref().map(ClientId::as_str), Some("client_01"));
+    for context in ["{}", "null", r#"{"client_id":null}"#, r#"{"client_id":"a b"}"#, "[]"] {
+        assert_eq!(event(context).client_id, None, "{context}");
+    }
+}
+
+#[test]
 fn reads_the_shortest_event_and_assumes_ten_minutes() {
     let event =
         mailable(r#"{"id":"evt_1","event":"magic_auth.created","data":{"id":"magic_auth_1"}}"#);
