@@ -6,6 +6,7 @@
 //! lives for ten minutes, an unknown id is a 404, a wrong key a 401.
 
 mod events;
+mod overrides;
 mod post;
 mod quota;
 mod sign_in;
@@ -21,7 +22,7 @@ use domain::clock::Clock;
 use hyper::{
     Method, Request, StatusCode,
     body::Incoming,
-    header::{AUTHORIZATION, DATE, HeaderName, HeaderValue},
+    header::{AUTHORIZATION, DATE, HeaderValue},
 };
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
@@ -35,11 +36,13 @@ use tokio::{net::TcpListener, sync::watch, task::AbortHandle};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    overrides::carry_out,
     quota::Quota,
     sign_in::{AuthKit, Webhooks},
 };
 
 pub use self::{
+    overrides::Override,
     post::{PostError, Posted, post},
     sign_in::Call,
 };
@@ -49,17 +52,6 @@ const MAX_BODY: usize = 64 * 1024;
 
 /// How long its codes live.
 pub const LIFE: SignedDuration = SignedDuration::from_mins(10);
-
-/// An answer to the next read instead of the true one.
-#[derive(Debug, Clone)]
-pub enum Override {
-    /// This status, these headers, this body.
-    Answer(u16, Vec<(&'static str, String)>, String),
-    /// Nothing, until the other side gives up.
-    Stall,
-    /// The true answer, this much later.
-    Late(Duration),
-}
 
 /// A code and the event that announces it.
 #[derive(Debug, Clone)]
@@ -206,6 +198,11 @@ impl StandIn {
         self.shared.authkit.user_id(email, self.shared.clock.now())
     }
 
+    /// Sets the language of the person with this address, as WorkOS knows it.
+    pub fn set_locale(&self, email: &str, locale: &str) {
+        self.shared.authkit.set_locale(email, locale);
+    }
+
     /// Answers 429 to what is over `most` requests in any `window`.
     pub fn enforce_quota(&self, most: usize, window: Duration) {
         *self.shared.quota.lock() = Some(Quota::new(most, window));
@@ -349,19 +346,6 @@ async fn magic_auth(shared: &Shared, id: &str, authorized: bool) -> Answer {
     }
 }
 
-/// The answer that was ordered instead of the true one, if any.
-async fn carry_out(instead: Option<Override>) -> Option<Answer> {
-    match instead {
-        None => None,
-        Some(Override::Late(by)) => {
-            tokio::time::sleep(by).await;
-            None
-        }
-        Some(Override::Stall) => std::future::pending().await,
-        Some(Override::Answer(status, headers, body)) => Some(scripted(status, headers, body)),
-    }
-}
-
 fn make_code(shared: &Shared, email: &str, life: SignedDuration) -> MagicAuth {
     make_code_at(shared, email, shared.clock.now(), life)
 }
@@ -380,17 +364,6 @@ fn make_code_at(shared: &Shared, email: &str, now: Timestamp, life: SignedDurati
     shared.codes.lock().insert(made.id.clone(), made.clone());
     shared.history.lock().push(made.clone());
     made
-}
-
-fn scripted(status: u16, headers: Vec<(&'static str, String)>, body: String) -> Answer {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut answer = http::answer(status, "application/json", body);
-    for (name, value) in headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            answer.headers_mut().insert(name, value);
-        }
-    }
-    answer
 }
 
 fn refuse(status: StatusCode, message: &str) -> Answer {

@@ -24,6 +24,7 @@ use super::{
     api::{self, Api, ApiConfig},
     clock::WorkosClock,
     gate::Gate,
+    users::WorkosUsers,
 };
 
 /// Longest wait for our own rate limit, or for the end of a 429, before the event goes back to the
@@ -32,8 +33,8 @@ pub const LONGEST_WAIT_AT_GATE: Duration = Duration::from_secs(5);
 
 /// Adapter of [`CodeSource`]. One per process: its gate keeps all tasks within one rate limit.
 pub struct Workos {
-    api: Api,
-    gate: Gate,
+    api: Arc<Api>,
+    gate: Arc<Gate>,
     server: Server,
     clock: Arc<WorkosClock>,
     metrics: Arc<Metrics>,
@@ -48,8 +49,13 @@ impl Workos {
         clock: Arc<WorkosClock>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let (api, server) = (Api::new(config, trust), Server::of(&config.url));
-        Self { api, gate: Gate::new(rate), server, clock, metrics }
+        let (api, server) = (Arc::new(Api::new(config, trust)), Server::of(&config.url));
+        Self { api, gate: Arc::new(Gate::new(rate)), server, clock, metrics }
+    }
+
+    /// The languages of users, read over the same connections and within the same rate limit.
+    pub fn users(&self) -> WorkosUsers {
+        WorkosUsers::new(Arc::clone(&self.api), Arc::clone(&self.gate))
     }
 
     async fn fetch(&self, id: &MagicAuthId, span: &Span) -> Result<LoginCode, Fault> {

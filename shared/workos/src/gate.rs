@@ -56,6 +56,18 @@ impl Gate {
         Ok(())
     }
 
+    /// Takes a turn if one is free at once and at least half of a burst is left for others.
+    pub(super) fn enter_if_quiet(&self) -> bool {
+        let mut state = self.state.lock();
+        let now = Instant::now();
+        let due = state.due.max(now);
+        let quiet = state.closed_until <= now && due <= now + self.interval * (BURST / 2);
+        if quiet {
+            state.due = due + self.interval;
+        }
+        quiet
+    }
+
     /// Lets no read start for this long.
     pub(super) fn close_for(&self, pause: Duration) {
         let mut state = self.state.lock();

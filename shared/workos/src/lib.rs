@@ -17,6 +17,7 @@ mod events;
 mod gate;
 mod sessions;
 mod sign_in;
+mod users;
 
 pub use self::{
     answer::date,
@@ -26,4 +27,5 @@ pub use self::{
     events::WorkosEvents,
     sessions::WorkosSessions,
     sign_in::WorkosSignIn,
+    users::WorkosUsers,
 };

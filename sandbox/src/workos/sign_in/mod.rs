@@ -25,12 +25,16 @@ use url::Url;
 use self::keys::Keys;
 use super::{Asked, Override, Shared, refuse, time};
 
+/// Where people are read, by id.
+const USERS: &str = "/user_management/users/";
+
 /// A call that can be answered in another way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Call {
     Authenticate,
     Memberships,
     KeySet,
+    User,
 }
 
 /// The receiver that webhooks are posted to.
@@ -57,6 +61,7 @@ pub(super) struct AuthKit {
 #[derive(Default)]
 struct People {
     ids: HashMap<String, String>,
+    locales: HashMap<String, String>,
     memberships: Vec<Membership>,
     grants: HashMap<String, Grant>,
     sessions: HashMap<String, Session>,
@@ -117,6 +122,10 @@ impl AuthKit {
             status: status.to_owned(),
             changed_at: now,
         });
+    }
+
+    pub(super) fn set_locale(&self, email: &str, locale: &str) {
+        self.people.lock().locales.insert(email.to_owned(), locale.to_owned());
     }
 
     pub(super) fn set_claims(&self, claims: &Value) {
@@ -182,22 +191,38 @@ pub(super) async fn answer(shared: &Shared, asked: &Asked) -> Option<Answer> {
             (Call::Memberships, asked.query.clone())
         }
         (&Method::GET, path) if path.starts_with("/sso/jwks/") => (Call::KeySet, path.to_owned()),
+        (&Method::GET, path) if path.starts_with(USERS) => (Call::User, path.to_owned()),
         _ => return pages::answer(shared, asked).await,
     };
     shared.authkit.calls.lock().push((call, with));
     let instead = shared.authkit.instead.lock().get_mut(&call).and_then(VecDeque::pop_front);
-    if let Some(answer) = super::carry_out(instead).await {
+    if let Some(answer) = super::overrides::carry_out(instead).await {
         return Some(answer);
     }
     Some(match call {
         Call::Authenticate => authenticate::answer(shared, &asked.body),
-        Call::Memberships if !asked.authorized => refuse(StatusCode::UNAUTHORIZED, "Unauthorized"),
+        Call::Memberships | Call::User if !asked.authorized => {
+            refuse(StatusCode::UNAUTHORIZED, "Unauthorized")
+        }
+        Call::User => user(shared, path.strip_prefix(USERS).unwrap_or_default()),
         Call::Memberships => memberships(shared, &asked.query),
         Call::KeySet if !is_known_client(shared, path) => {
             refuse(StatusCode::NOT_FOUND, "Not Found")
         }
         Call::KeySet => http::json(StatusCode::OK, &shared.authkit.keys.lock().set()),
     })
+}
+
+/// A person by id (<https://workos.com/docs/reference/authkit/user/get>).
+fn user(shared: &Shared, id: &str) -> Answer {
+    let people = shared.authkit.people.lock();
+    let found = people.ids.iter().find(|(_, theirs)| theirs.as_str() == id);
+    let Some((email, _)) = found else {
+        return refuse(StatusCode::NOT_FOUND, "User not found");
+    };
+    let mut user = authenticate::user(id, email, shared.clock.now());
+    user["locale"] = json!(people.locales.get(email));
+    http::json(StatusCode::OK, &user)
 }
 
 fn is_known_client(shared: &Shared, path: &str) -> bool {
