@@ -9,3 +9,8 @@ pub mod rabbitmq;
 mod recent_users;
 pub mod redis;
 pub mod sqlite;
+
+use std::time::Duration;
+
+/// How long the language of a browser is remembered after a sign-in.
+const LANGUAGES_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);

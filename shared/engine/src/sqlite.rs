@@ -65,6 +65,18 @@ CREATE TABLE claims (
 CREATE INDEX claims_by_end ON claims (gone_ms);
 ";
 
+/// What later releases of the same layout have added: an earlier one does without it.
+const ADDITIONS: &str = "
+-- Counting and deleting letters by age must not read them.
+CREATE INDEX IF NOT EXISTS dead_by_age ON dead (died_ms);
+CREATE TABLE IF NOT EXISTS languages (
+    user_id TEXT PRIMARY KEY,
+    tag TEXT NOT NULL,
+    gone_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS languages_by_end ON languages (gone_ms);
+";
+
 type Answer = Box<dyn FnOnce(Result<(), Fault>) + Send>;
 type Job = Box<dyn FnOnce(&Connection) -> rusqlite::Result<Answer> + Send>;
 
@@ -272,10 +284,7 @@ fn prepare(connection: &Connection, path: &str) -> Result<(), OpenError> {
             Some(health),
         )));
     }
-    // Counting and deleting letters by age must not read them.
-    connection
-        .execute_batch("CREATE INDEX IF NOT EXISTS dead_by_age ON dead (died_ms)")
-        .map_err(broken)?;
+    connection.execute_batch(ADDITIONS).map_err(broken)?;
     // One process at a time: nobody works on what an earlier process had taken. "sending" stays: a
     // mail may have been sent.
     connection

@@ -6,6 +6,7 @@
 
 mod claims;
 mod dead_letters;
+mod languages;
 mod nonces;
 mod queue;
 mod records;
@@ -14,6 +15,7 @@ mod search;
 pub use self::{
     claims::EmbeddedClaims,
     dead_letters::EmbeddedOperator,
+    languages::EmbeddedLanguages,
     nonces::EmbeddedNonces,
     queue::{EmbeddedConsumer, EmbeddedQueue},
     records::EmbeddedRecords,

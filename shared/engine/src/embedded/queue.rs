@@ -161,9 +161,12 @@ impl Inspect for EmbeddedQueue {
             connection
                 .prepare_cached("DELETE FROM dead WHERE died_ms < ?1")?
                 .execute([dead_before])?;
-            connection
-                .prepare_cached("DELETE FROM claims WHERE gone_ms < ?1")?
-                .execute([now_ms])?;
+            for sql in [
+                "DELETE FROM claims WHERE gone_ms < ?1",
+                "DELETE FROM languages WHERE gone_ms < ?1",
+            ] {
+                connection.prepare_cached(sql)?.execute([now_ms])?;
+            }
             let sql = "SELECT (SELECT count(*) FROM queue WHERE due_ms <= ?1), \
                        (SELECT count(*) FROM queue WHERE due_ms > ?1), \
                        (SELECT count(*) FROM dead)";

@@ -6,12 +6,14 @@
 
 mod claims;
 mod connection;
+mod languages;
 mod nonces;
 mod records;
 
 pub use self::{
     claims::RedisClaims,
     connection::{InvalidRedisUrl, RedisConfig, RedisConnection, ServerInfo},
+    languages::RedisLanguages,
     nonces::RedisNonces,
     records::RedisRecords,
 };
