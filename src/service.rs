@@ -159,14 +159,15 @@ impl Starting<'_> {
             "serving sign-in"
         );
         ingress
-            .with_sign_in(wiring::sign_in(&sign_in, self.engine.nonces(), &self.deps), sign_in.page)
+            .with_sign_in(wiring::sign_in(&sign_in, self.engine.as_ref(), &self.deps), sign_in.page)
     }
 
     fn worker(&mut self, settings: &WorkerSettings) -> anyhow::Result<()> {
         let WorkerPorts { consume, inspect, claims } = self.engine.worker(settings);
+        let seen = self.engine.languages();
         let clock = wiring::workos_clock(&self.deps);
         let heartbeat = self.health.heartbeat("worker");
-        let worker = wiring::worker(settings, claims, &clock, heartbeat, &self.deps)?;
+        let worker = wiring::worker(settings, (claims, seen), &clock, heartbeat, &self.deps)?;
         let stop = self.deps.stop.clone();
         if settings.reconcile {
             let reconciler =

@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 use domain::{
     claims::ClaimStore,
     clock::{Clock, SyncedClock},
-    nonces::NonceStore,
+    language::{SeenLanguages, UserLanguages},
 };
 use ingress::sign_in::{self, SignInService};
 use runtime::{health::Heartbeat, live::Live, random::system_entropy};
 use worker::{
-    CircuitBreaker, Worker, WorkerConfig,
+    CircuitBreaker, LanguageSources, Worker, WorkerConfig,
     mail::{
         Mailer,
         relays::{Candidate, Relays},
@@ -31,11 +31,7 @@ use crate::{
 const RECORD_FOR: Duration = Duration::from_secs(10);
 
 /// Signing in, with its dependencies.
-pub fn sign_in(
-    settings: &SignInSettings,
-    nonces: Arc<dyn NonceStore>,
-    deps: &Deps,
-) -> SignInService {
+pub fn sign_in(settings: &SignInSettings, engine: &dyn OpenEngine, deps: &Deps) -> SignInService {
     let SignInSettings { config, api, issuers, page: _ } = settings.clone();
     let Deps { clock, metrics, trust, .. } = deps;
     let provider = Arc::new(WorkosSignIn::new(&api, &config.client_id, trust, Arc::clone(clock)));
@@ -44,14 +40,22 @@ pub fn sign_in(
     let (clock, metrics) = (Arc::clone(clock), Arc::clone(metrics));
     SignInService::new(
         config,
-        sign_in::Deps { provider, sessions, nonces, entropy: system_entropy(), clock, metrics },
+        sign_in::Deps {
+            provider,
+            sessions,
+            nonces: engine.nonces(),
+            languages: engine.languages(),
+            entropy: system_entropy(),
+            clock,
+            metrics,
+        },
     )
 }
 
 /// A worker, with its dependencies.
 pub fn worker(
     settings: &WorkerSettings,
-    claims: Arc<dyn ClaimStore>,
+    (claims, seen): (Arc<dyn ClaimStore>, Arc<dyn SeenLanguages>),
     clock: &Arc<WorkosClock>,
     heartbeat: Heartbeat,
     deps: &Deps,
@@ -66,10 +70,17 @@ pub fn worker(
         Arc::clone(clock),
         Arc::clone(&metrics),
     );
+    // What WorkOS knows is to be believed first.
+    let mut languages: Vec<Arc<dyn UserLanguages>> = Vec::new();
+    if settings.user_locale {
+        languages.push(Arc::new(codes.users()));
+    }
+    languages.push(seen);
     Ok(Worker {
         claims,
         owners: Deps::owners()?,
         codes: Arc::new(codes),
+        languages: LanguageSources::new(languages),
         mailer: Live::new(mailer),
         templates: settings.templates.clone(),
         clock: Arc::clone(clock) as Arc<dyn SyncedClock>,

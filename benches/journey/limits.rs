@@ -21,7 +21,10 @@ use sandbox::{
     inbox::{Inbox, InboxConfig},
 };
 use tokio::{net::TcpStream, time::Instant};
-use worker::mail::{message::Sender, render::Templates};
+use worker::mail::{
+    message::Sender,
+    render::{Asked, TemplateOptions, Templates},
+};
 
 use crate::{
     harness::app::{free_port, fresh_prefix},
@@ -134,9 +137,9 @@ fn mail() -> Vec<u8> {
         recipient: EmailAddress::parse("p1@example.com").expect("valid"),
         expires_at: now + jiff::SignedDuration::try_from(Duration::from_secs(600)).expect("short"),
     };
-    let templates = Templates::load(None, "Acme", sender).expect("usable");
+    let templates = Templates::load(TemplateOptions::plain("Acme", sender)).expect("usable");
     templates
-        .login_code(&EventId::parse("event_1").expect("valid"), &code, now, now)
+        .login_code(Asked::plain(&EventId::parse("event_1").expect("valid"), now), &code, now)
         .expect("renders")
         .expose()
         .to_vec()

@@ -28,7 +28,7 @@ use tokio::{
 use worker::mail::{
     Mail,
     message::Sender,
-    render::Templates,
+    render::{Asked, TemplateOptions, Templates},
     smtp::{self, RelayConfig, Timeouts},
 };
 use workos::answer;
@@ -128,8 +128,11 @@ pub fn workos_answer(data: &[u8]) {
 }
 
 fn render(code: &LoginCode) {
-    let made =
-        templates().login_code(&EventId::parse("event_1").expect("valid"), code, now(), now());
+    let made = templates().login_code(
+        Asked::plain(&EventId::parse("event_1").expect("valid"), now()),
+        code,
+        now(),
+    );
     if let Ok(mail) = made {
         let text = String::from_utf8_lossy(mail.expose());
         let (head, _) = text.split_once("\r\n\r\n").expect("a head");
@@ -148,14 +151,16 @@ fn templates() -> &'static Templates {
             name: None,
             address: EmailAddress::parse("login@acme.example").expect("valid"),
         };
-        Templates::load(None, "Acme", sender).expect("our own")
+        Templates::load(TemplateOptions::plain("Acme", sender)).expect("our own")
     })
 }
 
 fn mail_to(recipient: EmailAddress) -> Option<Mail> {
     let code = Code::parse("123456".to_owned()).expect("valid");
     let code = LoginCode { code, recipient, expires_at: now() + SignedDuration::from_mins(10) };
-    templates().login_code(&EventId::parse("event_1").expect("valid"), &code, now(), now()).ok()
+    templates()
+        .login_code(Asked::plain(&EventId::parse("event_1").expect("valid"), now()), &code, now())
+        .ok()
 }
 
 /// An address. What is taken for one adds no line to the mail and no command to the conversation.

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use domain::claims::UserLimit;
+use domain::{claims::UserLimit, language::LanguageTag};
 use engine::local_sent_cache::OnStoreOutage;
 use runtime::{live::Live, tls::Trust};
+use url::Host;
 use worker::{
     OnAmbiguity,
-    mail::{message::Sender, render::Templates},
+    mail::{
+        message::Sender,
+        render::{TemplateError, TemplateOptions, Templates},
+    },
 };
 use workos::ApiConfig;
 
@@ -45,16 +49,26 @@ pub(super) fn read(
     let sender = reader
         .required("MAIL_FROM", args.mail_from.as_deref())
         .and_then(|text| reader.sender("MAIL_FROM", text));
+    let user_locale =
+        reader.word("AUTHPOST_USER_LOCALE", &args.user_locale, &[("on", true), ("off", false)]);
     let templates = sender.as_ref().and_then(|sender| templates(reader, args, sender));
     let (least, most) = (Duration::from_millis(100), Duration::from_secs(30));
     let hedge = reader.duration("AUTHPOST_RELAY_HEDGE", &args.relay_hedge, least, most);
     let relays = relays::read(reader, args, sender.as_ref(), trust);
+    if let (Some(templates), Some(relays)) = (&templates, &relays)
+        && templates.replies()
+        && relays.iter().any(|relay| relay.headers().contains("Reply-To:"))
+    {
+        let twice = "sets reply_to in brand.toml, and so does AUTHPOST_RELAYS_FILE: set one";
+        reader.problem("AUTHPOST_TEMPLATE_DIR", twice);
+    }
     Some(WorkerSettings {
         api: api?,
         api_rate: u32::try_from(api_rate?).ok()?,
         relays: relays?,
         relay_hedge: hedge?,
         templates: Live::new(templates?),
+        user_locale: user_locale?,
         concurrency: u16::try_from(concurrency?).ok()?,
         dedupe_ttl: dedupe_ttl?,
         user_limit,
@@ -81,8 +95,31 @@ fn templates(
     sender: &Sender,
 ) -> Option<Templates> {
     let app_name = app_name(reader, args.app_name.clone(), sender)?;
-    let templates = Templates::load(args.template_dir.as_deref(), &app_name, sender.clone());
+    let locale = LanguageTag::parse(&args.locale);
+    let locale = reader.note("AUTHPOST_LOCALE", locale)?;
+    let code_domain = match args.code_domain.as_deref() {
+        Some(text) => Some(code_domain(reader, text)?),
+        None => None,
+    };
+    let templates = Templates::load(TemplateOptions {
+        directory: args.template_dir.as_deref(),
+        app_name: &app_name,
+        sender: sender.clone(),
+        locale,
+        code_domain: code_domain.as_deref(),
+    });
+    if let Err(TemplateError::NoLanguage { .. }) = templates {
+        let templates = templates.map_err(|why| why.to_string());
+        return reader.note("AUTHPOST_LOCALE", templates);
+    }
     reader.note("AUTHPOST_TEMPLATE_DIR", templates.map_err(|why| format!("cannot be used: {why}")))
+}
+
+/// A host name in ASCII, as in `example.com`.
+fn code_domain(reader: &mut Reader, text: &str) -> Option<String> {
+    let host = Host::parse(text).ok().filter(|host| matches!(host, Host::Domain(_)));
+    let domain = host.map(|host| host.to_string()).ok_or("must be a domain such as example.com");
+    reader.note("AUTHPOST_CODE_DOMAIN", domain)
 }
 
 fn app_name(reader: &mut Reader, name: Option<String>, sender: &Sender) -> Option<String> {

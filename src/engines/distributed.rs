@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use domain::{
+    language::SeenLanguages,
     nonces::NonceStore,
     queue::{Depths, Inspect as _, Publish, dead_letters::DeadLetters, search::Search},
     records::Records,
@@ -11,7 +12,7 @@ use domain::{
 use engine::{
     local_sent_cache::LocalSentCache,
     rabbitmq::{Broker, RabbitConsumer, RabbitInspector, RabbitOperator, RabbitPublisher},
-    redis::{RedisClaims, RedisConnection, RedisNonces, RedisRecords, ServerInfo},
+    redis::{RedisClaims, RedisConnection, RedisLanguages, RedisNonces, RedisRecords, ServerInfo},
 };
 
 use super::{OpenEngine, WorkerPorts};
@@ -89,6 +90,10 @@ impl OpenEngine for DistributedEngine {
 
     fn nonces(&self) -> Arc<dyn NonceStore> {
         Arc::new(RedisNonces::new(Arc::clone(&self.redis), &self.prefix))
+    }
+
+    fn languages(&self) -> Arc<dyn SeenLanguages> {
+        Arc::new(RedisLanguages::new(Arc::clone(&self.redis), &self.prefix))
     }
 
     fn records(&self) -> Arc<dyn Records> {

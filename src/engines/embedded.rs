@@ -8,12 +8,16 @@ use std::{
 use async_trait::async_trait;
 use domain::{
     clock::Clock,
+    language::SeenLanguages,
     nonces::NonceStore,
     queue::{Publish, dead_letters::DeadLetters, search::Search},
     records::Records,
 };
 use engine::{
-    embedded::{EmbeddedClaims, EmbeddedNonces, EmbeddedOperator, EmbeddedQueue, EmbeddedRecords},
+    embedded::{
+        EmbeddedClaims, EmbeddedLanguages, EmbeddedNonces, EmbeddedOperator, EmbeddedQueue,
+        EmbeddedRecords,
+    },
     local_sent_cache::LocalSentCache,
     sqlite::{self, OpenError, Store},
 };
@@ -69,6 +73,10 @@ impl OpenEngine for EmbeddedEngine {
 
     fn nonces(&self) -> Arc<dyn NonceStore> {
         Arc::new(EmbeddedNonces::new(Arc::clone(&self.store), Arc::clone(&self.clock)))
+    }
+
+    fn languages(&self) -> Arc<dyn SeenLanguages> {
+        Arc::new(EmbeddedLanguages::new(Arc::clone(&self.store), Arc::clone(&self.clock)))
     }
 
     fn records(&self) -> Arc<dyn Records> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use domain::{
     claims::ClaimStore,
+    language::SeenLanguages,
     nonces::NonceStore,
     queue::{Consume, Inspect, Publish, dead_letters::DeadLetters, search::Search},
     records::Records,
@@ -54,6 +55,9 @@ pub trait OpenEngine: Send + Sync {
 
     /// The nonces, for signing in and for reconciling.
     fn nonces(&self) -> Arc<dyn NonceStore>;
+
+    /// The languages of people's browsers.
+    fn languages(&self) -> Arc<dyn SeenLanguages>;
 
     fn records(&self) -> Arc<dyn Records>;
 

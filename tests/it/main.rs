@@ -25,6 +25,7 @@ mod harness;
 mod hostile;
 mod ingress;
 mod journey;
+mod languages;
 mod outages;
 mod overload;
 mod postfix;

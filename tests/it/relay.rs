@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use worker::mail::{
     Accepted, Mail, Mailer, SendError,
     message::Sender,
-    render::Templates,
+    render::{Asked, TemplateOptions, Templates},
     smtp::{RelayConfig, SmtpMailer, Timeouts},
 };
 
@@ -66,7 +66,11 @@ pub fn mail_to(address: &str) -> Mail {
 fn mail_from(templates: Option<&Path>, to: &str) -> Mail {
     let sender =
         Sender { name: None, address: EmailAddress::parse("login@acme.example").expect("valid") };
-    let templates = Templates::load(templates, "Acme", sender).expect("usable");
+    let templates = Templates::load(TemplateOptions {
+        directory: templates,
+        ..TemplateOptions::plain("Acme", sender)
+    })
+    .expect("usable");
     let now = SystemClock.now();
     let code = LoginCode {
         code: Code::parse("123456".to_owned()).expect("valid"),
@@ -74,7 +78,7 @@ fn mail_from(templates: Option<&Path>, to: &str) -> Mail {
         expires_at: now + jiff::SignedDuration::from_mins(10),
     };
     templates
-        .login_code(&EventId::parse("event_1").expect("valid"), &code, now, now)
+        .login_code(Asked::plain(&EventId::parse("event_1").expect("valid"), now), &code, now)
         .expect("renders")
 }
 

@@ -6,6 +6,7 @@
 mod breaker;
 mod circuit;
 pub mod consume;
+mod languages;
 pub mod mail;
 pub mod outcome;
 pub mod process;
@@ -15,5 +16,6 @@ mod state;
 pub use self::{
     breaker::CircuitBreaker,
     consume::run,
+    languages::LanguageSources,
     state::{OnAmbiguity, Worker, WorkerConfig},
 };

@@ -11,6 +11,7 @@ use domain::{
     claims::{Claim, Completion, History, Lease, Sending},
     event::{EventKind, QueuedEvent},
     fault::{Fault, Reason},
+    login_code::LoginCode,
     retry::{Policy, starts_in_time},
 };
 use jiff::SignedDuration;
@@ -22,7 +23,10 @@ use runtime::{
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    mail::{Accepted, Mail, RelayConnection, SendError, render::NotMade},
+    mail::{
+        Accepted, Mail, RelayConnection, SendError,
+        render::{Asked, NotMade},
+    },
     outcome::{Outcome, RetryContext},
     state::{OnAmbiguity, Worker},
 };
@@ -187,20 +191,16 @@ async fn prepare(
     lease: Lease,
 ) -> Result<Prepared, Stop> {
     let prepared = async {
-        let code = match event.kind {
-            EventKind::MagicAuthCreated => {
-                let code = worker.codes.login_code(&event.object_id).await;
-                let age = worker.clock.now().duration_since(event.created_at);
-                code.map_err(|fault| Stop::Failed(maybe_too_early(fault, age, attempt)))?
-            }
+        let languages = async { Ok(worker.languages.of(event.user_id.as_ref()).await) };
+        let (code, languages) = tokio::try_join!(fetch(worker, event, attempt), languages)?;
+        let asked = Asked {
+            event_id: &event.event_id,
+            at: event.created_at,
+            client: event.client_id.as_ref(),
+            languages: &languages,
         };
         // The expiry in WorkOS's answer takes precedence over the event's.
-        let mail = worker.templates.get().login_code(
-            &event.event_id,
-            &code,
-            event.created_at,
-            worker.clock.now(),
-        )?;
+        let mail = worker.templates.get().login_code(asked, &code, worker.clock.now())?;
         let mail = mail.after_silences(lease.history().unanswered_sends);
         let connection = worker.mailer.get().connect(&mail).await.map_err(Stop::Failed)?;
         Ok((mail, connection))
@@ -210,6 +210,17 @@ async fn prepare(
         Err(stop) => {
             release(worker, lease).await;
             Err(stop)
+        }
+    }
+}
+
+/// Fetches the code from WorkOS.
+async fn fetch(worker: &Worker, event: &QueuedEvent, attempt: u32) -> Result<LoginCode, Stop> {
+    match event.kind {
+        EventKind::MagicAuthCreated => {
+            let code = worker.codes.login_code(&event.object_id).await;
+            let age = worker.clock.now().duration_since(event.created_at);
+            code.map_err(|fault| Stop::Failed(maybe_too_early(fault, age, attempt)))
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     breaker::CircuitBreaker,
+    languages::LanguageSources,
     mail::{Mailer, render::Templates},
 };
 
@@ -43,6 +44,8 @@ pub struct Worker {
     /// Makes an owner for each claim.
     pub owners: Owners,
     pub codes: Arc<dyn CodeSource>,
+    /// Where the language of a person is looked up.
+    pub languages: LanguageSources,
     pub mailer: Live<Arc<dyn Mailer>>,
     pub templates: Live<Templates>,
     /// The time of day at WorkOS.

@@ -8,6 +8,8 @@ use std::{sync::Arc, time::Duration};
 
 use domain::{
     fault::{Fault, Reason},
+    ids::UserId,
+    language::LanguageTag,
     sessions::TokenClaims,
     sign_in::{
         person::may_enter,
@@ -17,7 +19,12 @@ use domain::{
     },
 };
 use futures_util::FutureExt as _;
-use hyper::{Request, body::Incoming, header::HeaderMap, http::request::Parts};
+use hyper::{
+    Request,
+    body::Incoming,
+    header::{ACCEPT_LANGUAGE, HeaderMap},
+    http::request::Parts,
+};
 use jiff::SignedDuration;
 use runtime::{
     http::Answer,
@@ -41,6 +48,9 @@ const CODE_LIFE: SignedDuration = SignedDuration::from_mins(10);
 
 /// Longest wait for all calls to WorkOS together: a person is waiting.
 const LIMIT: Duration = Duration::from_secs(15);
+
+/// Longest wait for the memory of languages: signing in does not depend on it.
+const NOTE_LIMIT: Duration = Duration::from_millis(250);
 
 /// Calls to WorkOS that one callback makes: the exchange, and a page of memberships.
 const CALLS: u32 = 2;
@@ -116,7 +126,30 @@ async fn sign_in(
         .metrics
         .sign_in
         .exchange(if answered { Success::Ok } else { Success::Failed }, begun.elapsed());
+    if let Ok(signed_in) = &result {
+        note_language(service, signed_in, &head.headers).await;
+    }
     result.map(Arc::new)
+}
+
+/// Remembers the language of the person's browser, for the next mail. An impersonator's is not the
+/// person's.
+async fn note_language(
+    service: &SignInService,
+    SignedIn { tokens, .. }: &SignedIn,
+    headers: &HeaderMap,
+) {
+    let header = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    let language = header.and_then(LanguageTag::preferred);
+    let user = UserId::parse(tokens.user.id.as_str()).ok();
+    let Some((language, user)) = language.zip(user) else { return };
+    if tokens.impersonator.is_some() {
+        return;
+    }
+    let noted = timeout(NOTE_LIMIT, service.deps.languages.note(&user, &language)).await;
+    if !matches!(noted, Ok(Ok(()))) {
+        tracing::debug!(user_id = %user, "cannot remember the language of a browser");
+    }
 }
 
 /// Opens the state: the attempt that this callback ends, and the key of this browser.

@@ -11,6 +11,7 @@ use std::{
 use domain::{
     clock::Clock,
     fault::{Fault, Severity},
+    language::SeenLanguages,
     nonces::NonceStore,
     sessions::{SessionVerifier, TokenClaims, UntrustedToken},
     sign_in::{
@@ -91,6 +92,8 @@ pub struct Deps {
     pub sessions: Arc<dyn SessionVerifier>,
     /// Remembers which states were used.
     pub nonces: Arc<dyn NonceStore>,
+    /// Remembers the languages of people's browsers, for their mails.
+    pub languages: Arc<dyn SeenLanguages>,
     /// Makes browser keys and nonces.
     pub entropy: Entropy,
     pub clock: Arc<dyn Clock>,

@@ -27,7 +27,11 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use worker::{
     OnAmbiguity,
-    mail::{message::Sender, render::Templates, smtp::RelayConfig},
+    mail::{
+        message::Sender,
+        render::{TemplateOptions, Templates},
+        smtp::RelayConfig,
+    },
 };
 use workos::{ApiConfig, ApiKey};
 
@@ -216,7 +220,8 @@ fn worker_settings(api: ApiConfig, inbox: &Inbox, trust: &Trust) -> anyhow::Resu
         api,
         api_rate: 90,
         relays: vec![RelayConfig::parse(&relay, trust.client(), None)?],
-        templates: Live::new(Templates::load(None, "Authpost demo", sender)?),
+        user_locale: true,
+        templates: Live::new(Templates::load(TemplateOptions::plain("Authpost demo", sender))?),
         concurrency: 8,
         dedupe_ttl: Duration::from_secs(3 * 24 * 3600),
         on_store_outage: OnStoreOutage::Hold,

@@ -11,6 +11,7 @@ use jiff::SignedDuration;
 use runtime::{clock::SystemClock, random::ulid};
 use worker::mail::{
     Mail, Mailer as _, SendError,
+    render::Asked,
     smtp::{RelayConfig, SmtpMailer},
 };
 
@@ -90,6 +91,6 @@ fn test_mail(worker: &WorkerSettings, recipient: EmailAddress) -> anyhow::Result
     worker
         .templates
         .get()
-        .login_code(&id, &code, now, now)
+        .login_code(Asked::plain(&id, now), &code, now)
         .map_err(|_| anyhow::anyhow!("cannot render the test mail"))
 }

@@ -1,6 +1,7 @@
 //! One contract suite for each port with several adapters, which must all behave alike.
 
 mod claims;
+mod languages;
 mod nonces;
 mod queue;
 

@@ -24,7 +24,7 @@ use worker::{
     OnAmbiguity,
     mail::{
         message::Sender,
-        render::Templates,
+        render::{TemplateOptions, Templates},
         smtp::{RelayConfig, Timeouts},
     },
 };
@@ -110,7 +110,7 @@ pub fn templates() -> Live<Templates> {
         name: Some("Acme".to_owned()),
         address: EmailAddress::parse("login@acme.example").expect("valid"),
     };
-    Live::new(Templates::load(None, "Acme", sender).expect("usable"))
+    Live::new(Templates::load(TemplateOptions::plain("Acme", sender)).expect("usable"))
 }
 
 /// A relay with short timeouts, so that a stalled one costs a test a second or two, and long enough
@@ -128,6 +128,7 @@ pub fn worker(api_url: &str, smtp_url: &str) -> WorkerSettings {
     WorkerSettings {
         relay_hedge: Duration::from_secs(1),
         api: api(api_url),
+        user_locale: true,
         api_rate: 0,
         relays: vec![relay(smtp_url, &trust())],
         templates: templates(),

@@ -2,6 +2,7 @@
 
 mod endings;
 mod floods;
+mod languages;
 pub mod openapi;
 mod privacy;
 mod refreshes;

@@ -13,14 +13,14 @@ use lettre::{
     Message,
     address::Envelope,
     message::{
-        Mailbox, MultiPart, SinglePart,
+        Attachment, Mailbox, MultiPart, SinglePart,
         header::{ContentType, HeaderName, HeaderValue},
     },
 };
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::Mail;
+use super::{Mail, brand::Logo};
 
 /// The rendered parts of a mail.
 pub(super) struct Content {
@@ -45,9 +45,21 @@ const AUTOMATIC: &[(&str, &str)] = &[
     ("X-Auto-Response-Suppress", "OOF, AutoReply, RN, NRN, DR"),
 ];
 
+/// What a mail is made for, apart from its code.
+pub(super) struct MadeFor<'a> {
+    pub(super) event_id: &'a EventId,
+    pub(super) reply_to: Option<&'a EmailAddress>,
+    pub(super) logo: Option<&'a Logo>,
+}
+
+/// The Content-ID of the logo, without its angle brackets.
+pub(super) fn logo_id(sender: &Sender) -> String {
+    format!("logo@{}", sender.address.domain())
+}
+
 /// Builds the message. The same event, code and second yield the same bytes.
 pub(super) fn build(
-    event_id: &EventId,
+    MadeFor { event_id, reply_to, logo }: MadeFor<'_>,
     sender: &Sender,
     code: &LoginCode,
     content: Content,
@@ -73,10 +85,17 @@ pub(super) fn build(
     for (name, value) in of_its_own(&key, sender.address.domain(), *expires_at) {
         builder = builder.raw_header(header(name, value)?);
     }
+    if let Some(reply_to) = reply_to {
+        builder = builder.reply_to(Mailbox::new(None, address(reply_to)));
+    }
     let parts = MultiPart::alternative()
         .boundary(format!("authpost-{key}"))
-        .singlepart(SinglePart::builder().header(ContentType::TEXT_PLAIN).body(content.text))
-        .singlepart(SinglePart::builder().header(ContentType::TEXT_HTML).body(content.html));
+        .singlepart(SinglePart::builder().header(ContentType::TEXT_PLAIN).body(content.text));
+    let html = SinglePart::builder().header(ContentType::TEXT_HTML).body(content.html);
+    let parts = match logo {
+        None => parts.singlepart(html),
+        Some(logo) => parts.multipart(with_logo(html, logo, &key, sender)),
+    };
     let message = builder.multipart(parts).map_err(|_| cannot_build("the message"))?;
     let bytes = Zeroizing::new(message.formatted());
     Ok(Mail {
@@ -88,6 +107,16 @@ pub(super) fn build(
         expires_at: *expires_at,
         unanswered_sends: 0,
     })
+}
+
+/// The HTML and the image that it shows (RFC 2387).
+fn with_logo(html: SinglePart, logo: &Logo, key: &str, sender: &Sender) -> MultiPart {
+    let png = ContentType::parse("image/png").unwrap_or(ContentType::TEXT_PLAIN);
+    let image = Attachment::new_inline_with_name(logo_id(sender), "logo.png".to_owned());
+    MultiPart::related()
+        .boundary(format!("authpost-related-{key}"))
+        .singlepart(html)
+        .singlepart(image.body(logo.png.clone(), png))
 }
 
 /// Header fields that tell this mail from the one before. Gmail folds mails that look alike into one

@@ -1,5 +1,8 @@
 //! The mail, and the port to the relay.
 
+pub mod brand;
+pub mod detector;
+pub mod languages;
 pub mod message;
 pub mod relays;
 pub mod render;

@@ -26,8 +26,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
+    LanguageSources,
     breaker::CircuitBreaker,
-    mail::{Accepted, BegunMail, Mailer, message::Sender, render::Templates},
+    mail::{
+        Accepted, BegunMail, Mailer,
+        message::Sender,
+        render::{TemplateOptions, Templates},
+    },
     state::WorkerConfig,
 };
 
@@ -206,8 +211,11 @@ fn worker_with_clock(behaviour: Behaviour, health: &mut Health, clock: Arc<TestC
         claims: world.clone(),
         owners: Owners::new(1),
         codes: world.clone(),
+        languages: LanguageSources::default(),
         mailer: Live::new(world as Arc<dyn Mailer>),
-        templates: Live::new(Templates::load(None, "Acme", sender).expect("usable")),
+        templates: Live::new(
+            Templates::load(TemplateOptions::plain("Acme", sender)).expect("usable"),
+        ),
         clock,
         chance: Arc::new(|| 0.0),
         breaker: Arc::new(CircuitBreaker::new(Arc::clone(&metrics), Arc::new(|| 0.0))),

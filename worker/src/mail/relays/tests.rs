@@ -13,7 +13,10 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::*;
-use crate::mail::{message::Sender, render::Templates};
+use crate::mail::{
+    message::Sender,
+    render::{Asked, TemplateOptions, Templates},
+};
 
 /// What a relay does with every mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,14 +119,16 @@ fn mail() -> Mail {
 fn mail_to(address: &str, event: &str) -> Mail {
     let sender = EmailAddress::parse("login@acme.example").expect("valid");
     let sender = Sender { name: None, address: sender };
-    let templates = Templates::load(None, "Acme", sender).expect("usable");
+    let templates = Templates::load(TemplateOptions::plain("Acme", sender)).expect("usable");
     let now = runtime::clock::SystemClock.now();
     let code = LoginCode {
         code: Code::parse("123456".to_owned()).expect("valid"),
         recipient: EmailAddress::parse(address).expect("valid"),
         expires_at: now + SignedDuration::from_mins(9),
     };
-    templates.login_code(&EventId::parse(event).expect("valid"), &code, now, now).expect("renders")
+    templates
+        .login_code(Asked::plain(&EventId::parse(event).expect("valid"), now), &code, now)
+        .expect("renders")
 }
 
 async fn send(relays: &Relays) -> Result<Accepted, SendError> {
