@@ -11,6 +11,7 @@ use worker::{
     mail::{
         message::Sender,
         render::{TemplateError, TemplateOptions, Templates},
+        smtp::RelayConfig,
     },
 };
 use workos::ApiConfig;
@@ -55,13 +56,7 @@ pub(super) fn read(
     let (least, most) = (Duration::from_millis(100), Duration::from_secs(30));
     let hedge = reader.duration("AUTHPOST_RELAY_HEDGE", &args.relay_hedge, least, most);
     let relays = relays::read(reader, args, sender.as_ref(), trust);
-    if let (Some(templates), Some(relays)) = (&templates, &relays)
-        && templates.replies()
-        && relays.iter().any(|relay| relay.headers().contains("Reply-To:"))
-    {
-        let twice = "sets reply_to in brand.toml, and so does AUTHPOST_RELAYS_FILE: set one";
-        reader.problem("AUTHPOST_TEMPLATE_DIR", twice);
-    }
+    refuse_two_reply_tos(reader, templates.as_ref(), relays.as_deref());
     Some(WorkerSettings {
         api: api?,
         api_rate: u32::try_from(api_rate?).ok()?,
@@ -76,6 +71,20 @@ pub(super) fn read(
         on_ambiguity: on_ambiguity?,
         reconcile: reconcile?,
     })
+}
+
+/// A mail has one Reply-To field.
+fn refuse_two_reply_tos(
+    reader: &mut Reader,
+    templates: Option<&Templates>,
+    relays: Option<&[RelayConfig]>,
+) {
+    let by_relays = relays
+        .is_some_and(|relays| relays.iter().any(|relay| relay.headers().contains("Reply-To:")));
+    if by_relays && templates.is_some_and(Templates::replies) {
+        let twice = "sets reply_to in brand.toml, and so does AUTHPOST_RELAYS_FILE: set one";
+        reader.problem("AUTHPOST_TEMPLATE_DIR", twice);
+    }
 }
 
 /// Parses a number and a period, as in `10/10 min`.
