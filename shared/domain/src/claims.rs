@@ -12,11 +12,17 @@ use std::{
 };
 
 use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
+    event::QueuedEvent,
     fault::Fault,
     ids::{EventId, UserId},
 };
+
+pub mod users;
+
+pub use self::users::Limit;
 
 /// How long an unfinished claim is remembered after its lease ended: the fence and "a mail may have
 /// been sent" must survive a crash for longer than any code works.
@@ -64,23 +70,47 @@ pub struct Terms {
     pub sending: Duration,
     /// `done`: how long it is remembered.
     pub done: Duration,
-    /// How many events of one user may be claimed; `None` for any number.
-    pub user_limit: Option<UserLimit>,
+    /// How many events of one user may be claimed; `None` for any number. The retries of an event
+    /// do not count again.
+    pub user_limit: Option<Limit>,
+    /// How many events of all users may be claimed; `None` for any number.
+    pub mail_limit: Option<Limit>,
 }
 
-/// Most events of one user that are claimed within a period. The retries of an event do not count
-/// again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UserLimit {
-    pub most: u32,
-    pub period: Duration,
+/// An event as far as its claim depends on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    pub event_id: EventId,
+    /// Without a user, nothing is newer and nothing is limited.
+    pub user: Option<UserId>,
+    pub created_at: Timestamp,
+    /// Whether a newer event of its user goes first.
+    pub gives_way: bool,
+}
+
+impl Subject {
+    /// An event that gives way to newer ones, unless its code is about to expire.
+    pub fn of(event: &QueuedEvent, now: Timestamp) -> Self {
+        let left = event.expires_at.duration_since(now);
+        Self {
+            event_id: event.event_id.clone(),
+            user: event.user_id.clone(),
+            created_at: event.created_at,
+            gives_way: left > SignedDuration::try_from(users::GIVES_WAY_UNTIL).unwrap_or_default(),
+        }
+    }
+
+    /// When it was created, in milliseconds since 1970.
+    pub fn created(&self) -> i64 {
+        self.created_at.as_millisecond()
+    }
 }
 
 /// The right to work on one event until its term ends. Made only by a [`ClaimStore`].
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a lease is completed or released"]
 pub struct Lease {
-    event_id: EventId,
+    subject: Subject,
     owner: Owner,
     fence: i64,
     history: History,
@@ -104,8 +134,13 @@ impl History {
 
 impl Lease {
     /// The event that the claim is on.
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The id of that event.
     pub fn event_id(&self) -> &EventId {
-        &self.event_id
+        &self.subject.event_id
     }
 
     /// The owner it was given to.
@@ -145,11 +180,11 @@ impl Sending {
 /// Makes the stages of a claim. For adapters of [`ClaimStore`] only; a test of the repository keeps
 /// everyone else out.
 pub mod adapter {
-    use super::{EventId, History, Lease, Owner, Sending};
+    use super::{History, Lease, Owner, Sending, Subject};
 
     /// The store has given this event to `owner`.
-    pub fn lease(event_id: EventId, owner: Owner, fence: i64, history: History) -> Lease {
-        Lease { event_id, owner, fence, history }
+    pub fn lease(subject: Subject, owner: Owner, fence: i64, history: History) -> Lease {
+        Lease { subject, owner, fence, history }
     }
 
     /// The store has recorded that the relay is about to be contacted.
@@ -167,8 +202,34 @@ pub enum Claim {
     Busy(Duration),
     /// Its mail was sent already.
     Done,
+    /// A relay accepted the mail for a newer event of its user.
+    Superseded,
+    /// A newer event of its user goes first. No claim was made.
+    GivesWay,
     /// It is new, and its user is at the limit. No claim was made, and nothing was counted.
     OverLimit,
+    /// It is new, and all users together are at the limit, for this long. No claim was made.
+    Held(Duration),
+}
+
+/// The answer to an announcement that the relay is about to be contacted.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Announced {
+    Sending(Sending),
+    /// The lease has ended: send nothing.
+    Lost,
+    /// A relay has accepted the mail for a newer event of the user meanwhile: send nothing.
+    Superseded,
+}
+
+impl Announced {
+    /// What may be sent now, if anything.
+    pub fn sending(self) -> Option<Sending> {
+        match self {
+            Self::Sending(sending) => Some(sending),
+            Self::Lost | Self::Superseded => None,
+        }
+    }
 }
 
 /// The result of a completion.
@@ -185,19 +246,12 @@ pub enum Completion {
 /// A store of claims, shared by all workers.
 #[async_trait]
 pub trait ClaimStore: Send + Sync {
-    /// Claims an event of this user. Repeating the call with the same owner repeats the answer.
-    /// Without a user there is no limit.
-    async fn claim(
-        &self,
-        event_id: &EventId,
-        user: Option<&UserId>,
-        owner: Owner,
-    ) -> Result<Claim, Fault>;
+    /// Claims an event. Repeating the call with the same owner repeats the answer.
+    async fn claim(&self, subject: &Subject, owner: Owner) -> Result<Claim, Fault>;
 
-    /// Announces that the relay is about to be contacted. `None`: the lease is lost, send nothing.
-    /// A failure gives the lease back; repeating the call is harmless, even if only the reply was
-    /// lost.
-    async fn sending(&self, lease: Lease) -> Result<Option<Sending>, (Lease, Fault)>;
+    /// Announces that the relay is about to be contacted. A failure gives the lease back; repeating
+    /// the call is harmless, even if only the reply was lost.
+    async fn sending(&self, lease: Lease) -> Result<Announced, (Lease, Fault)>;
 
     /// Records that the mail was sent. Never refused, whatever happened to the lease. `receipt` is
     /// the relay's queue id.
@@ -209,27 +263,12 @@ pub trait ClaimStore: Send + Sync {
     /// Gives the event back and records that the relay received the whole mail and did not answer.
     async fn doubt(&self, sending: Sending) -> Result<(), Fault>;
 
+    /// An event will not be mailed: older ones of its user give way to it no longer.
+    async fn withdraw(&self, subject: &Subject) -> Result<(), Fault>;
+
     /// `Err` with the reason while claims cannot be made.
     async fn ready(&self) -> Result<(), Cow<'static, str>>;
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn owners_differ_within_a_process_and_between_processes() {
-        let (one, other) = (Owners::new(7), Owners::new(8));
-        let owners =
-            [one.next(), one.next(), other.next(), other.next()].map(|owner| owner.to_string());
-        assert_eq!(
-            owners,
-            [
-                "0000000000000007-1",
-                "0000000000000007-2",
-                "0000000000000008-1",
-                "0000000000000008-2"
-            ]
-        );
-    }
-}
+mod tests;

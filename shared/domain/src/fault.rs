@@ -81,6 +81,10 @@ reasons! {
     Ambiguous = "ambiguous",
     /// The user has as many mails as `AUTHPOST_PERSON_LIMIT` allows.
     PersonLimit = "person_limit",
+    /// All users together have as many mails as `AUTHPOST_MAIL_LIMIT` allows.
+    MailLimit = "mail_limit",
+    /// A newer code of the same user goes first.
+    GivesWay = "gives_way",
     /// The dedupe store did not answer.
     DedupeUnavailable = "dedupe_unavailable",
     /// Another worker holds the claim.

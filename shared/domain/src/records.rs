@@ -23,6 +23,8 @@ pub enum Progress {
     Leased,
     /// A worker is sending the mail, or crashed while it did.
     Sending,
+    /// A relay accepted the mail for a newer event of the user.
+    Superseded,
     /// The relay accepted the mail and gave it this queue id.
     Sent(String),
 }
@@ -33,6 +35,7 @@ impl Progress {
         match state {
             "done" => Self::Sent(receipt),
             "sending" => Self::Sending,
+            "superseded" => Self::Superseded,
             "lease" => Self::Leased,
             _ => Self::Free,
         }

@@ -72,6 +72,8 @@ labels! {
         Duplicate = "duplicate",
         /// The code expired before it could be mailed.
         Expired = "expired",
+        /// A newer code of the same user was mailed.
+        Superseded = "superseded",
         /// The event became a dead letter.
         Dead = "dead",
         /// Another attempt follows. The one ending that is not final.
@@ -87,8 +89,14 @@ labels! {
         Busy = "busy",
         /// The mail was sent already.
         Done = "done",
+        /// A newer code of the same user was mailed.
+        Superseded = "superseded",
+        /// A newer code of the same user goes first.
+        GivesWay = "gives_way",
         /// New, and its user is at the limit.
         OverLimit = "over_limit",
+        /// New, and all users together are at the limit.
+        Held = "held",
         /// Ours no more when we were about to send.
         Lost = "lost",
         /// Completed after our lease had passed on: two mails are possible.

@@ -58,6 +58,7 @@ pub struct Metrics {
     blocked: IntGauge,
     reconnects: IntCounterVec,
     paused: IntGauge,
+    mail_limit: IntGauge,
     last_sent: IntGauge,
     reconciled: IntCounterVec,
     pub sign_in: SignIns,
@@ -190,6 +191,10 @@ impl Metrics {
             paused: new.gauge(
                 "authpost_paused",
                 "Whether processing is paused because the configuration is refused.",
+            )?,
+            mail_limit: new.gauge(
+                "authpost_mail_limit_per_hour",
+                "Most mails an hour by AUTHPOST_MAIL_LIMIT; 0 for any number.",
             )?,
             last_sent: new.gauge(
                 "authpost_last_sent_timestamp_seconds",

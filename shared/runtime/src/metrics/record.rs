@@ -98,6 +98,11 @@ impl Metrics {
         self.claims.with_label_values(&[result.label()]).inc();
     }
 
+    /// Shows the limit on the mails to all users.
+    pub fn mail_limit(&self, mails_per_hour: i64) {
+        self.mail_limit.set(mails_per_hour);
+    }
+
     /// Counts one call of the claim store.
     pub fn dedupe(&self, step: ClaimStep, result: Success, took: Duration) {
         self.dedupe_seconds
