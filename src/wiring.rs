@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{
-    claims::ClaimStore,
+    claims::{ClaimStore, Limit},
     clock::{Clock, SyncedClock},
     language::{SeenLanguages, UserLanguages},
 };
@@ -70,6 +70,7 @@ pub fn worker(
         Arc::clone(clock),
         Arc::clone(&metrics),
     );
+    metrics.mail_limit(settings.mail_limit.map_or(0, Limit::per_hour));
     // What WorkOS knows is to be believed first.
     let mut languages: Vec<Arc<dyn UserLanguages>> = Vec::new();
     if settings.user_locale {

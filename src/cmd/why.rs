@@ -172,6 +172,9 @@ impl Report {
             let accepted = format!("sent; accepted as {receipt}: see the log of the relay");
             return (accepted, true);
         }
+        if let Some(Record { progress: Progress::Superseded, .. }) = &self.record {
+            return ("not sent: a newer code of the same user was".to_owned(), true);
+        }
         if let Some(letter) = &self.dead {
             return (
                 format!(

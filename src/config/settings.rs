@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use domain::{
-    claims::{Terms, UserLimit},
+    claims::{Limit, Terms},
     queue::Capacity,
     webhook::WebhookKeys,
 };
@@ -154,7 +154,9 @@ pub struct WorkerSettings {
     /// How long to remember that an event was mailed.
     pub dedupe_ttl: Duration,
     /// How many events of one user are mailed.
-    pub user_limit: Option<UserLimit>,
+    pub user_limit: Option<Limit>,
+    /// How many events of all users are mailed.
+    pub mail_limit: Option<Limit>,
     /// What to do while the claim store is unavailable.
     pub on_store_outage: OnStoreOutage,
     /// What to do when it is unknown whether a mail was sent.
@@ -180,6 +182,7 @@ impl WorkerSettings {
             sending: transactions + SLACK,
             done: self.dedupe_ttl,
             user_limit: self.user_limit,
+            mail_limit: self.mail_limit,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::{claims::UserLimit, language::LanguageTag};
+use domain::{claims::Limit, language::LanguageTag};
 use engine::local_sent_cache::OnStoreOutage;
 use runtime::{live::Live, tls::Trust};
 use url::Host;
@@ -37,10 +37,8 @@ pub(super) fn read(
         Duration::from_secs(600),
         90 * DAY,
     );
-    let user_limit = match args.person_limit.trim() {
-        "off" => None,
-        text => user_limit(reader, text),
-    };
+    let user_limit = limit(reader, "AUTHPOST_PERSON_LIMIT", &args.person_limit, 1000);
+    let mail_limit = limit(reader, "AUTHPOST_MAIL_LIMIT", &args.mail_limit, 10_000_000);
     let outages = [("hold", OnStoreOutage::Hold), ("send", OnStoreOutage::SendAfter(SEND_AFTER))];
     let on_store_outage = reader.word("AUTHPOST_REDIS_OUTAGE", &args.redis_outage, &outages);
     let ambiguities = [("resend", OnAmbiguity::Resend), ("dead-letter", OnAmbiguity::DeadLetter)];
@@ -67,6 +65,7 @@ pub(super) fn read(
         concurrency: u16::try_from(concurrency?).ok()?,
         dedupe_ttl: dedupe_ttl?,
         user_limit,
+        mail_limit,
         on_store_outage: on_store_outage?,
         on_ambiguity: on_ambiguity?,
         reconcile: reconcile?,
@@ -87,15 +86,18 @@ fn refuse_two_reply_tos(
     }
 }
 
-/// Parses a number and a period, as in `10/10 min`.
-fn user_limit(reader: &mut Reader, text: &str) -> Option<UserLimit> {
-    const VARIABLE: &str = "AUTHPOST_PERSON_LIMIT";
+/// Parses a number and a period, as in `10/10 min`, or `off`. `None` also if the text is wrong: that
+/// is noted, and no settings come of it.
+fn limit(reader: &mut Reader, variable: &'static str, text: &str, most: u64) -> Option<Limit> {
+    if text.trim() == "off" {
+        return None;
+    }
     let parts =
         text.split_once('/').ok_or("must be a number and a period, as in 10/10 min, or off");
-    let (most, period) = reader.note(VARIABLE, parts)?;
-    let most = reader.within(VARIABLE, most, 1, 1000);
-    let period = reader.duration(VARIABLE, period, Duration::from_secs(1), DAY);
-    Some(UserLimit { most: u32::try_from(most?).ok()?, period: period? })
+    let (count, period) = reader.note(variable, parts)?;
+    let count = reader.within(variable, count, 1, most);
+    let period = reader.duration(variable, period, Duration::from_secs(1), DAY);
+    Some(Limit { most: u32::try_from(count?).ok()?, period: period? })
 }
 
 fn templates(

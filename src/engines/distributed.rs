@@ -12,7 +12,10 @@ use domain::{
 use engine::{
     local_sent_cache::LocalSentCache,
     rabbitmq::{Broker, RabbitConsumer, RabbitInspector, RabbitOperator, RabbitPublisher},
-    redis::{RedisClaims, RedisConnection, RedisLanguages, RedisNonces, RedisRecords, ServerInfo},
+    redis::{
+        NotingPublisher, RedisClaims, RedisConnection, RedisLanguages, RedisNonces, RedisRecords,
+        ServerInfo,
+    },
 };
 
 use super::{OpenEngine, WorkerPorts};
@@ -30,6 +33,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub(super) struct DistributedEngine {
     broker: Broker,
     publisher: Arc<RabbitPublisher>,
+    /// The same for an ingress, which notes what it has published.
+    publish: Arc<dyn Publish>,
     redis: Arc<RedisConnection>,
     prefix: String,
 }
@@ -40,7 +45,10 @@ impl DistributedEngine {
         let broker =
             Broker { config, metrics: Arc::clone(&deps.metrics), chance: Arc::clone(&deps.chance) };
         let publisher = Arc::new(RabbitPublisher::new(broker.clone(), Arc::clone(&deps.clock)));
-        Self { broker, publisher, redis: Arc::new(RedisConnection::new(&redis)), prefix }
+        let redis = Arc::new(RedisConnection::new(&redis));
+        let confirmed = Arc::clone(&publisher) as Arc<dyn Publish>;
+        let publish = Arc::new(NotingPublisher::new(confirmed, Arc::clone(&redis), &prefix));
+        Self { broker, publisher, publish, redis, prefix }
     }
 
     fn operator(&self) -> Arc<RabbitOperator> {
@@ -85,7 +93,7 @@ impl DistributedEngine {
 #[async_trait]
 impl OpenEngine for DistributedEngine {
     fn publish(&self) -> Arc<dyn Publish> {
-        Arc::clone(&self.publisher) as Arc<dyn Publish>
+        Arc::clone(&self.publish)
     }
 
     fn nonces(&self) -> Arc<dyn NonceStore> {

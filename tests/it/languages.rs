@@ -1,9 +1,10 @@
 //! Whose language: WorkOS's word, then the browser's, then the default; and what a failing read
 //! costs.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sandbox::workos::{Call, Override};
+use tokio::time::Instant;
 
 use crate::{harness::App, on_both_engines};
 

@@ -6,6 +6,7 @@
 use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use domain::{
+    claims::Subject,
     event::{QueuedEvent, Undecodable},
     fault::{Fault, Reason},
     queue::{Consume, Delivery},
@@ -167,8 +168,10 @@ async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome) {
         Ok(()) => {
             let (ending, reason) = outcome.labels();
             worker.metrics.outcome(ending, reason, attempt);
-            if let Outcome::Retry { stage, .. } = outcome {
-                worker.metrics.retry(stage);
+            match outcome {
+                Outcome::Retry { stage, .. } => worker.metrics.retry(stage),
+                Outcome::Dead { .. } => withdraw(worker, event.as_ref()).await,
+                _ => {}
             }
         }
         // Not counted: the message is delivered again, and its next outcome is counted.
@@ -179,12 +182,21 @@ async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome) {
     }
 }
 
+/// Lets older events of the user go on, which gave way to this one.
+async fn withdraw(worker: &Worker, event: Option<&QueuedEvent>) {
+    let Some(event) = event.filter(|event| event.user_id.is_some()) else { return };
+    let subject = Subject::of(event, worker.clock.now());
+    if let Err(fault) = worker.claims.withdraw(&subject).await {
+        tracing::debug!(event_id = %event.event_id, %fault, "older events give way for longer");
+    }
+}
+
 /// Records the outcome in the span of the attempt.
 fn record_in_span(outcome: &Outcome) {
     let (span, (ending, reason)) = (tracing::Span::current(), outcome.labels());
     span.record("authpost.outcome", ending.label());
     match outcome {
-        Outcome::Sent(_) | Outcome::Duplicate => {}
+        Outcome::Sent(_) | Outcome::Duplicate | Outcome::Superseded => {}
         Outcome::Expired { .. } | Outcome::Retry { .. } | Outcome::Dead { .. } => {
             trace::failed(&span, reason.label());
         }
@@ -211,6 +223,7 @@ fn log(worker: &Worker, event: Option<&QueuedEvent>, attempt: u32, outcome: &Out
             line!(info, "mailed a code", receipt, relay = &**relay);
         }
         Outcome::Duplicate => line!(info, "skipped an event that was mailed before"),
+        Outcome::Superseded => line!(info, "skipped an event: a newer code was mailed"),
         Outcome::Expired { .. } => line!(warn, "gave up an event: its code has expired", %reason),
         Outcome::Retry { stage, fault: Fault { detail, .. }, .. } => {
             line!(warn, "will retry an event", %reason, %detail, after = stage.label());

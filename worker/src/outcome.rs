@@ -19,6 +19,8 @@ pub enum Outcome {
     /// The relay accepted the mail.
     Sent(Accepted),
     Duplicate,
+    /// A relay accepted the mail for a newer code of the same user.
+    Superseded,
     /// The code expired, or would before another attempt could help. `after` is the last failure.
     Expired {
         /// Reason of the last failure, or `Reason::None`.
@@ -90,7 +92,9 @@ impl Outcome {
     /// What the queue must do with the message.
     pub fn verdict(&self) -> Verdict {
         match self {
-            Self::Sent(_) | Self::Duplicate | Self::Expired { .. } => Verdict::Done,
+            Self::Sent(_) | Self::Duplicate | Self::Superseded | Self::Expired { .. } => {
+                Verdict::Done
+            }
             Self::Retry { stage, attempt, fault } => {
                 Verdict::Retry { stage: *stage, attempt: *attempt, reason: fault.reason }
             }
@@ -105,6 +109,7 @@ impl Outcome {
         match self {
             Self::Sent(_) => (Ending::Sent, Reason::None),
             Self::Duplicate => (Ending::Duplicate, Reason::None),
+            Self::Superseded => (Ending::Superseded, Reason::None),
             Self::Expired { after } => (Ending::Expired, *after),
             Self::Retry { fault, .. } => (Ending::Retry, fault.reason),
             Self::Dead { fault } => (Ending::Dead, fault.reason),

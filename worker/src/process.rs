@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use domain::{
-    claims::{Claim, Completion, History, Lease, Sending},
+    claims::{Announced, Claim, Completion, History, Lease, Sending, Subject},
     event::{EventKind, QueuedEvent},
     fault::{Fault, Reason},
     login_code::LoginCode,
@@ -49,9 +49,12 @@ struct Sent(Accepted);
 enum Stop {
     /// The mail had been sent before.
     Duplicate,
+    /// A relay accepted the mail for a newer event of the user.
+    Superseded,
     Expired,
-    /// Another worker or the claim store stands in the way, which is no failure of this attempt.
-    Later(Fault),
+    /// Another worker, a newer event or the claim store stands in the way, which is no failure of
+    /// this attempt; and how long to wait.
+    Later(Fault, Duration),
     Failed(Fault),
 }
 
@@ -59,8 +62,9 @@ impl Stop {
     fn outcome(self, context: RetryContext) -> Outcome {
         match self {
             Self::Duplicate => Outcome::Duplicate,
+            Self::Superseded => Outcome::Superseded,
             Self::Expired => Outcome::Expired { after: Reason::None },
-            Self::Later(fault) => Outcome::later(fault, Duration::ZERO, context),
+            Self::Later(fault, wait) => Outcome::later(fault, wait, context),
             Self::Failed(fault) => Outcome::after(fault, context),
         }
     }
@@ -97,42 +101,64 @@ fn is_expired(worker: &Worker, event: &QueuedEvent) -> bool {
 
 /// Takes out a claim on the event.
 async fn claim(worker: &Worker, event: &QueuedEvent) -> Result<Lease, Stop> {
-    match hold_until_claimed(worker, event).await.map_err(Stop::Later)? {
-        Claim::Fresh(lease) => {
-            let doubtful = lease.history().may_have_sent();
-            worker.metrics.claim(if doubtful { ClaimResult::Doubtful } else { ClaimResult::Fresh });
-            if doubtful {
-                tracing::warn!(
-                    event_id = %event.event_id, doubt = "before",
-                    "a mail for this event may have been sent already"
-                );
-            }
-            Ok(lease)
-        }
-        Claim::Busy(_) => {
-            worker.metrics.claim(ClaimResult::Busy);
-            // Not after its lease ends: most of the time the other worker is done much sooner.
-            Err(Stop::Later(Fault::transient(Reason::Claimed, "another worker holds the claim")))
-        }
-        Claim::Done => {
-            worker.metrics.claim(ClaimResult::Done);
-            Err(Stop::Duplicate)
-        }
+    let held = hold_until_claimed(worker, event).await;
+    let stop = |result, stop| {
+        worker.metrics.claim(result);
+        stop
+    };
+    match held.map_err(|fault| Stop::Later(fault, Duration::ZERO))? {
+        Claim::Fresh(lease) => Ok(count(worker, lease)),
+        // Not after its lease ends: most of the time the other worker is done much sooner.
+        Claim::Busy(_) => Err(stop(
+            ClaimResult::Busy,
+            later(Reason::Claimed, "another worker holds the claim", Duration::ZERO),
+        )),
+        Claim::Done => Err(stop(ClaimResult::Done, Stop::Duplicate)),
+        Claim::Superseded => Err(stop(ClaimResult::Superseded, Stop::Superseded)),
+        Claim::GivesWay => Err(stop(
+            ClaimResult::GivesWay,
+            later(Reason::GivesWay, "a newer code of the same user is mailed first", GIVES_WAY),
+        )),
         Claim::OverLimit => {
-            worker.metrics.claim(ClaimResult::OverLimit);
             let detail = "this user was mailed as many codes as AUTHPOST_PERSON_LIMIT allows";
-            Err(Stop::Failed(Fault::permanent(Reason::PersonLimit, detail)))
+            let fault = Fault::permanent(Reason::PersonLimit, detail);
+            Err(stop(ClaimResult::OverLimit, Stop::Failed(fault)))
         }
+        Claim::Held(wait) => Err(stop(
+            ClaimResult::Held,
+            later(Reason::MailLimit, "AUTHPOST_MAIL_LIMIT allows no more mails yet", wait),
+        )),
     }
 }
+
+/// Counts a claim that was granted, and tells of a doubt about it.
+fn count(worker: &Worker, lease: Lease) -> Lease {
+    let doubtful = lease.history().may_have_sent();
+    worker.metrics.claim(if doubtful { ClaimResult::Doubtful } else { ClaimResult::Fresh });
+    if doubtful {
+        tracing::warn!(
+            event_id = %lease.event_id(), doubt = "before",
+            "a mail for this event may have been sent already"
+        );
+    }
+    lease
+}
+
+fn later(reason: Reason, detail: &'static str, wait: Duration) -> Stop {
+    Stop::Later(Fault::transient(reason, detail), wait)
+}
+
+/// How often an event asks whether it still has to give way.
+const GIVES_WAY: Duration = Duration::from_secs(10);
 
 /// Asks the claim store until it answers, as long as the code works: the event is held here,
 /// unsettled, and the queue behind it.
 async fn hold_until_claimed(worker: &Worker, event: &QueuedEvent) -> Result<Claim, Fault> {
     let owner = worker.owners.next();
+    let subject = Subject::of(event, worker.clock.now());
     let mut failures = 0;
     loop {
-        let claiming = worker.claims.claim(&event.event_id, event.user_id.as_ref(), owner);
+        let claiming = worker.claims.claim(&subject, owner);
         let fault = match timed(worker, ClaimStep::Claim, claiming).await {
             Ok(claim) => return Ok(claim),
             Err(fault) => fault,
@@ -240,12 +266,17 @@ fn maybe_too_early(fault: Fault, age: SignedDuration, attempt: u32) -> Fault {
 
 /// Announces to the claim store that the relay is about to be contacted.
 async fn announce(worker: &Worker, lease: Lease, mail: &Mail) -> Result<Sending, Stop> {
-    let Some(sending) = retry_sending(worker, lease).await.map_err(Stop::Failed)? else {
-        worker.metrics.claim(ClaimResult::Lost);
-        return Err(Stop::Later(Fault::transient(
-            Reason::Claimed,
-            "the lease ended before the mail was sent",
-        )));
+    let sending = match retry_sending(worker, lease).await.map_err(Stop::Failed)? {
+        Announced::Sending(sending) => sending,
+        Announced::Superseded => {
+            worker.metrics.claim(ClaimResult::Superseded);
+            return Err(Stop::Superseded);
+        }
+        Announced::Lost => {
+            worker.metrics.claim(ClaimResult::Lost);
+            let detail = "the lease ended before the mail was sent";
+            return Err(later(Reason::Claimed, detail, Duration::ZERO));
+        }
     };
     // Connecting and announcing may have taken many seconds: the last check before the relay is
     // contacted.
@@ -259,7 +290,7 @@ async fn announce(worker: &Worker, lease: Lease, mail: &Mail) -> Result<Sending,
 /// A store that does not answer is asked again for a while with the same lease: if an announcement
 /// whose reply was lost were given up at once, it would keep every worker off the event for the
 /// whole term.
-async fn retry_sending(worker: &Worker, mut lease: Lease) -> Result<Option<Sending>, Fault> {
+async fn retry_sending(worker: &Worker, mut lease: Lease) -> Result<Announced, Fault> {
     let begun = Instant::now();
     let mut failures = 0;
     loop {

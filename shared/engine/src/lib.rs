@@ -6,7 +6,6 @@ pub mod embedded;
 pub mod local_sent_cache;
 pub mod memory;
 pub mod rabbitmq;
-mod recent_users;
 pub mod redis;
 pub mod sqlite;
 

@@ -15,9 +15,11 @@ use std::{
 
 use async_trait::async_trait;
 use domain::{
-    claims::{Claim, ClaimStore, Completion, History, Lease, Owner, Sending, adapter},
+    claims::{
+        Announced, Claim, ClaimStore, Completion, History, Lease, Owner, Sending, Subject, adapter,
+    },
     fault::Fault,
-    ids::{EventId, UserId},
+    ids::EventId,
 };
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
@@ -85,16 +87,12 @@ impl LocalSentCache {
 
 #[async_trait]
 impl ClaimStore for LocalSentCache {
-    async fn claim(
-        &self,
-        event_id: &EventId,
-        user: Option<&UserId>,
-        owner: Owner,
-    ) -> Result<Claim, Fault> {
+    async fn claim(&self, subject: &Subject, owner: Owner) -> Result<Claim, Fault> {
+        let event_id = &subject.event_id;
         if self.state().sent.contains(event_id) {
             return Ok(Claim::Done);
         }
-        match self.store.claim(event_id, user, owner).await {
+        match self.store.claim(subject, owner).await {
             Ok(claim) => {
                 self.state().unavailable_since = None;
                 Ok(claim)
@@ -104,7 +102,7 @@ impl ClaimStore for LocalSentCache {
             Err(fault) => match self.on_outage {
                 OnStoreOutage::SendAfter(patience) if self.unavailable_for() >= patience => {
                     Ok(Claim::Fresh(adapter::lease(
-                        event_id.clone(),
+                        subject.clone(),
                         owner,
                         NO_STORE,
                         History::default(),
@@ -118,9 +116,9 @@ impl ClaimStore for LocalSentCache {
         }
     }
 
-    async fn sending(&self, lease: Lease) -> Result<Option<Sending>, (Lease, Fault)> {
+    async fn sending(&self, lease: Lease) -> Result<Announced, (Lease, Fault)> {
         if lease.fence() == NO_STORE {
-            Ok(Some(adapter::sending(lease)))
+            Ok(Announced::Sending(adapter::sending(lease)))
         } else {
             self.store.sending(lease).await
         }
@@ -137,6 +135,10 @@ impl ClaimStore for LocalSentCache {
 
     async fn doubt(&self, sending: Sending) -> Result<(), Fault> {
         if sending.lease().fence() == NO_STORE { Ok(()) } else { self.store.doubt(sending).await }
+    }
+
+    async fn withdraw(&self, subject: &Subject) -> Result<(), Fault> {
+        self.store.withdraw(subject).await
     }
 
     async fn ready(&self) -> Result<(), Cow<'static, str>> {

@@ -74,6 +74,14 @@ CREATE TABLE IF NOT EXISTS languages (
     tag TEXT NOT NULL,
     gone_ms INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS users (
+    user_id TEXT PRIMARY KEY,
+    newest_ms INTEGER NOT NULL,
+    accepted_ms INTEGER NOT NULL,
+    due_ms INTEGER NOT NULL,
+    gone_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS users_by_end ON users (gone_ms);
 CREATE INDEX IF NOT EXISTS languages_by_end ON languages (gone_ms);
 ";
 

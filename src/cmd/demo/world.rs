@@ -226,6 +226,7 @@ fn worker_settings(api: ApiConfig, inbox: &Inbox, trust: &Trust) -> anyhow::Resu
         dedupe_ttl: Duration::from_secs(3 * 24 * 3600),
         on_store_outage: OnStoreOutage::Hold,
         user_limit: None,
+        mail_limit: None,
         on_ambiguity: OnAmbiguity::Resend,
         reconcile: false,
     })

@@ -246,6 +246,9 @@ pub struct WorkerOptions {
         value_name = "COUNT/PERIOD"
     )]
     pub person_limit: String,
+    /// Most mails to all users together within a period, or "off"; what is over it waits
+    #[arg(long, env = "AUTHPOST_MAIL_LIMIT", default_value = "off", value_name = "COUNT/PERIOD")]
+    pub mail_limit: String,
     /// While Redis is unavailable: "hold" the events, or after 20 s "send" on the word of this
     /// process's own cache
     #[arg(long, env = "AUTHPOST_REDIS_OUTAGE", default_value = "hold", value_name = "WHAT")]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Parser as _;
-use domain::claims::UserLimit;
+use domain::claims::Limit;
 
 use super::{super::read_serve, Line, read};
 
@@ -54,7 +54,7 @@ fn the_limit_on_a_user_is_a_number_and_a_period_or_off() {
     let limit = |text: &str| {
         read(&[&format!("--person-limit={text}")]).map(|(_, worker, _, _)| worker.user_limit)
     };
-    let ten = UserLimit { most: 10, period: Duration::from_secs(600) };
+    let ten = Limit { most: 10, period: Duration::from_secs(600) };
     assert_eq!(read(&[]).expect("complete").1.user_limit, Some(ten));
     assert_eq!(limit("10 / 10 minutes"), Ok(Some(ten)));
     assert_eq!(limit("off"), Ok(None));

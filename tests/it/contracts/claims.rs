@@ -7,12 +7,14 @@ use std::{
 
 use domain::{
     claims::{
-        Claim, ClaimStore, Completion, History, Lease, Owner, Owners, Sending, Terms, UserLimit,
+        Announced, Claim, ClaimStore, Completion, History, Lease, Limit, Owner, Owners, Sending,
+        Subject as Event, Terms,
     },
     clock::Clock as _,
     ids::{EventId, UserId},
 };
 use engine::{embedded::EmbeddedClaims, memory::MemoryClaims, redis::RedisClaims, sqlite::Store};
+use jiff::Timestamp;
 use runtime::clock::SystemClock;
 use sandbox::clock::ManualClock;
 
@@ -50,13 +52,20 @@ impl Subject {
     }
 
     async fn claim(&self, owner: Owner) -> Claim {
-        self.store.claim(&id(), None, owner).await.expect("answers")
+        self.store.claim(&event("event_1"), owner).await.expect("answers")
     }
 
     async fn claim_of(&self, event: &str, user: &str, owner: Owner) -> Claim {
-        let event = EventId::parse(event).expect("valid");
-        let user = UserId::parse(user).expect("valid");
-        self.store.claim(&event, Some(&user), owner).await.expect("answers")
+        self.store.claim(&event_of(event, user, 1), owner).await.expect("answers")
+    }
+
+    /// Claims an event and has its mail accepted.
+    async fn mail(&self, event: &Event) {
+        let claim = self.store.claim(event, owner()).await.expect("answers");
+        let Claim::Fresh(lease) = claim else { panic!("{claim:?}") };
+        let announced = self.store.sending(lease).await.expect("answers");
+        let sending = announced.sending().expect("ours");
+        assert_eq!(self.store.complete(&sending, "id").await, Ok(Completion::Recorded));
     }
 
     async fn fresh(&self, owner: Owner) -> Lease {
@@ -68,7 +77,7 @@ impl Subject {
 
     async fn sending(&self, owner: Owner) -> Sending {
         let lease = self.fresh(owner).await;
-        self.store.sending(lease).await.expect("answers").expect("ours")
+        self.store.sending(lease).await.expect("answers").sending().expect("ours")
     }
 
     /// Another owner's lease, once the one before has run out.
@@ -94,9 +103,12 @@ const TERMS: Terms = Terms {
     sending: LEASE,
     done: Duration::from_secs(600),
     user_limit: Some(USER_LIMIT),
+    mail_limit: Some(MAIL_LIMIT),
 };
 
-const USER_LIMIT: UserLimit = UserLimit { most: 3, period: Duration::from_millis(900) };
+const USER_LIMIT: Limit = Limit { most: 3, period: Duration::from_millis(900) };
+
+const MAIL_LIMIT: Limit = Limit { most: 6, period: Duration::from_millis(1800) };
 
 /// An owner unlike every other in this process.
 fn owner() -> Owner {
@@ -104,8 +116,23 @@ fn owner() -> Owner {
     OWNERS.next()
 }
 
-fn id() -> EventId {
-    EventId::parse("event_1").expect("valid")
+/// An event that belongs to no user.
+fn event(id: &str) -> Event {
+    Event {
+        event_id: EventId::parse(id).expect("valid"),
+        user: None,
+        created_at: Timestamp::UNIX_EPOCH,
+        gives_way: true,
+    }
+}
+
+/// An event of a user that was created at this second.
+fn event_of(id: &str, user: &str, second: i64) -> Event {
+    Event {
+        user: Some(UserId::parse(user).expect("valid")),
+        created_at: Timestamp::from_second(second).expect("a time"),
+        ..event(id)
+    }
 }
 
 async fn one_of_many_gets_it(subject: Subject) {
@@ -122,7 +149,7 @@ async fn asking_again_repeats_the_answer(subject: Subject) {
     let first = subject.fresh(owner).await;
     let second = subject.fresh(owner).await;
     assert_eq!(first.history(), second.history());
-    let sending = subject.store.sending(second).await.expect("answers").expect("ours");
+    let sending = subject.store.sending(second).await.expect("answers").sending().expect("ours");
     assert_eq!(subject.store.complete(&sending, "id").await, Ok(Completion::Recorded));
     assert_eq!(
         subject.store.complete(&sending, "id").await,
@@ -174,8 +201,9 @@ async fn a_worker_that_crashed_while_sending_leaves_a_doubt(subject: Subject) {
 async fn a_lost_lease_cannot_send(subject: Subject) {
     let lost = subject.fresh(owner()).await;
     let successor = subject.succeed().await;
-    assert_eq!(subject.store.sending(lost).await, Ok(None));
-    assert!(subject.store.sending(successor).await.expect("answers").is_some());
+    assert_eq!(subject.store.sending(lost).await, Ok(Announced::Lost));
+    let announced = subject.store.sending(successor).await.expect("answers");
+    assert!(announced.sending().is_some());
 }
 
 async fn a_late_completion_is_recorded_and_told(subject: Subject) {
@@ -184,7 +212,7 @@ async fn a_late_completion_is_recorded_and_told(subject: Subject) {
     assert_eq!(subject.store.complete(&slow, "first").await, Ok(Completion::Late));
     assert_eq!(
         subject.store.sending(successor).await,
-        Ok(None),
+        Ok(Announced::Lost),
         "the successor is stopped: the mail is out"
     );
 }
@@ -192,7 +220,8 @@ async fn a_late_completion_is_recorded_and_told(subject: Subject) {
 async fn a_second_completion_is_told(subject: Subject) {
     let slow = subject.sending(owner()).await;
     let successor = subject.succeed().await;
-    let successor = subject.store.sending(successor).await.expect("answers").expect("ours");
+    let successor =
+        subject.store.sending(successor).await.expect("answers").sending().expect("ours");
     assert_eq!(subject.store.complete(&successor, "second").await, Ok(Completion::Recorded));
     assert_eq!(subject.store.complete(&slow, "first").await, Ok(Completion::Already));
 }
@@ -220,9 +249,9 @@ async fn a_user_has_so_many_events_in_a_period(subject: Subject) {
         "an event that was admitted is not counted: {again:?}"
     );
     if let Some(clock) = &subject.clock {
-        clock.advance(jiff::SignedDuration::try_from(USER_LIMIT.period).expect("short"));
+        clock.advance(jiff::SignedDuration::try_from(USER_LIMIT.period / 3).expect("short"));
     }
-    eventually("the period is over", async || {
+    eventually("a third of the period is over", async || {
         match subject.claim_of("event_4", "user_1", owner()).await {
             Claim::Fresh(_) => Some(()),
             other => {
@@ -240,6 +269,59 @@ async fn a_claim_that_is_repeated_is_counted_one_time(subject: Subject) {
         assert!(matches!(subject.claim_of("event_1", "user_1", owner).await, Claim::Fresh(_)));
     }
     assert!(matches!(subject.claim_of("event_2", "user_1", owner).await, Claim::Fresh(_)));
+}
+
+async fn an_older_event_gives_way_to_a_newer_one(subject: Subject) {
+    let (old, new) = (event_of("event_1", "user_1", 1), event_of("event_2", "user_1", 2));
+    let claim = subject.store.claim(&new, owner()).await.expect("answers");
+    let Claim::Fresh(lease) = claim else { panic!("{claim:?}") };
+    assert_eq!(subject.store.claim(&old, owner()).await, Ok(Claim::GivesWay));
+    subject.store.release(lease).await.expect("answers");
+    assert_eq!(subject.store.claim(&old, owner()).await, Ok(Claim::GivesWay), "it is retried");
+    let late = Event { gives_way: false, ..old.clone() };
+    let claim = subject.store.claim(&late, owner()).await.expect("answers");
+    let Claim::Fresh(lease) = claim else { panic!("{claim:?}: its code is about to expire") };
+    subject.store.release(lease).await.expect("answers");
+    subject.store.withdraw(&new).await.expect("answers");
+    let claim = subject.store.claim(&old, owner()).await.expect("answers");
+    assert!(matches!(claim, Claim::Fresh(_)), "{claim:?}: the newer one is dead");
+    assert!(matches!(subject.claim_of("event_3", "user_2", owner()).await, Claim::Fresh(_)));
+}
+
+async fn an_older_event_ends_once_a_newer_one_was_mailed(subject: Subject) {
+    let [old, middle, new] = [1, 2, 3].map(|n| event_of(&format!("event_{n}"), "user_1", n));
+    let owner = owner();
+    let claim = subject.store.claim(&old, owner).await.expect("answers");
+    let Claim::Fresh(lease) = claim else { panic!("{claim:?}") };
+    subject.mail(&new).await;
+    assert_eq!(subject.store.sending(lease).await, Ok(Announced::Superseded), "under way");
+    for event in [&middle, &old] {
+        let late = Event { gives_way: false, ..event.clone() };
+        for _ in 0..2 {
+            assert_eq!(subject.store.claim(&late, self::owner()).await, Ok(Claim::Superseded));
+        }
+    }
+    assert_eq!(subject.store.claim(&new, owner).await, Ok(Claim::Done));
+    // Created at the same time as the one that was mailed.
+    subject.mail(&event_of("event_4", "user_1", 3)).await;
+}
+
+async fn all_users_together_have_a_limit(subject: Subject) {
+    for n in 0..6 {
+        let claim = subject.claim_of(&format!("event_{n}"), &format!("user_{n}"), owner()).await;
+        assert!(matches!(claim, Claim::Fresh(_)), "{n}: {claim:?}");
+    }
+    let claim = subject.claim_of("event_6", "user_6", owner()).await;
+    let Claim::Held(wait) = claim else { panic!("{claim:?}") };
+    assert!(wait <= MAIL_LIMIT.period / 6, "{wait:?}");
+    if let Some(clock) = &subject.clock {
+        clock.advance(jiff::SignedDuration::try_from(wait).expect("short"));
+    }
+    eventually("there is room again", async || {
+        let claim = subject.claim_of("event_6", "user_6", owner()).await;
+        matches!(claim, Claim::Fresh(_)).then_some(())
+    })
+    .await;
 }
 
 async fn it_is_ready(subject: Subject) {
@@ -274,6 +356,9 @@ contract! {
     one_of_many_gets_it,
     a_user_has_so_many_events_in_a_period,
     a_claim_that_is_repeated_is_counted_one_time,
+    an_older_event_gives_way_to_a_newer_one,
+    an_older_event_ends_once_a_newer_one_was_mailed,
+    all_users_together_have_a_limit,
     asking_again_repeats_the_answer,
     done_is_done_for_everybody,
     what_is_released_is_free_at_once,

@@ -70,7 +70,7 @@ impl Exposition {
 
     /// How many events have ended for good.
     pub fn ended(&self) -> u64 {
-        ["sent", "duplicate", "expired", "dead"]
+        ["sent", "duplicate", "superseded", "expired", "dead"]
             .into_iter()
             .map(|outcome| self.outcomes(outcome))
             .sum()

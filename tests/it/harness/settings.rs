@@ -136,6 +136,7 @@ pub fn worker(api_url: &str, smtp_url: &str) -> WorkerSettings {
         dedupe_ttl: Duration::from_secs(3 * 24 * 3600),
         on_store_outage: OnStoreOutage::Hold,
         user_limit: None,
+        mail_limit: None,
         on_ambiguity: OnAmbiguity::Resend,
         reconcile: false,
     }

@@ -89,7 +89,10 @@ pub struct Templates {
 
 impl fmt::Debug for Templates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Templates").field("sender", &self.sender).finish_non_exhaustive()
+        f.debug_struct("Templates")
+            .field("app_name", &self.brands.of(None).name)
+            .field("sender", &self.sender)
+            .finish_non_exhaustive()
     }
 }
 

@@ -14,7 +14,7 @@ use domain::{
     claims::{ClaimStore, Owner, Owners, Terms},
     clock::{Clock, SyncedClock},
     codes::CodeSource,
-    ids::{EventId, MagicAuthId, UserId},
+    ids::{EventId, MagicAuthId},
     login_code::{Code, LoginCode},
     queue::{Consume, Delivery, Receipt, Verdict},
 };
@@ -37,12 +37,14 @@ use crate::{
 };
 
 mod many_relays;
+mod newest;
 
 const TERMS: Terms = Terms {
     lease: Duration::from_secs(20),
     sending: Duration::from_secs(20),
     done: Duration::from_secs(600),
     user_limit: None,
+    mail_limit: None,
 };
 
 fn now() -> Timestamp {
@@ -112,23 +114,19 @@ impl CodeSource for Scripted {
 
 #[async_trait]
 impl ClaimStore for Scripted {
-    async fn claim(
-        &self,
-        event_id: &EventId,
-        user: Option<&UserId>,
-        owner: Owner,
-    ) -> Result<Claim, Fault> {
+    async fn claim(&self, subject: &Subject, owner: Owner) -> Result<Claim, Fault> {
         if self.behaviour == Behaviour::StoreHangs {
             std::future::pending::<()>().await;
         }
-        self.store.claim(event_id, user, owner).await
+        self.store.claim(subject, owner).await
     }
-    async fn sending(&self, lease: Lease) -> Result<Option<Sending>, (Lease, Fault)> {
+    async fn sending(&self, lease: Lease) -> Result<Announced, (Lease, Fault)> {
         match self.behaviour {
-            Behaviour::LeaseIsLost => Ok(None),
+            Behaviour::LeaseIsLost => Ok(Announced::Lost),
             // The store has taken note; only its reply is lost, and only this time.
             Behaviour::ReplyIsLost if !self.lost_one.swap(true, Ordering::Relaxed) => {
-                let sending = self.store.sending(lease).await.expect("answers").expect("ours");
+                let sending = self.store.sending(lease).await.expect("answers");
+                let sending = sending.sending().expect("ours");
                 Err((
                     sending.nothing_was_sent(),
                     Fault::transient(Reason::DedupeUnavailable, "the reply was lost"),
@@ -148,6 +146,9 @@ impl ClaimStore for Scripted {
     }
     async fn doubt(&self, sending: Sending) -> Result<(), Fault> {
         self.store.doubt(sending).await
+    }
+    async fn withdraw(&self, subject: &Subject) -> Result<(), Fault> {
+        self.store.withdraw(subject).await
     }
     async fn ready(&self) -> Result<(), Cow<'static, str>> {
         Ok(())

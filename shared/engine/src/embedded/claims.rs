@@ -1,51 +1,38 @@
 //! Claims in the embedded engine's file.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc};
 
 use async_trait::async_trait;
 use domain::{
     claims::{
-        Claim, ClaimStore, Completion, History, Lease, Owner, Sending, Terms, UNFINISHED_KEPT,
-        adapter,
+        Announced, Claim, ClaimStore, Completion, Lease, Owner, Sending, Subject, Terms,
+        UNFINISHED_KEPT, adapter,
     },
     clock::{Clock, milliseconds_after},
     fault::Fault,
-    ids::{EventId, UserId},
 };
 use parking_lot::Mutex;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
-use crate::recent_users::RecentUsers;
+use self::claim::{Asked, Claimed, claim, find};
+use super::users;
 use crate::sqlite::Store;
+
+mod claim;
 
 /// Claims kept in SQLite, for one process.
 pub struct EmbeddedClaims {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     terms: Terms,
-    users: Option<Arc<Mutex<RecentUsers>>>,
-}
-
-struct Record {
-    state: String,
-    owner: String,
-    fence: i64,
-    history: History,
-    until_ms: i64,
-}
-
-enum Claimed {
-    Fresh { fence: i64, history: History },
-    Busy(Duration),
-    Done,
-    OverLimit,
+    /// When the next mail is due, by the limit for all users. A restart may count anew.
+    due: Arc<Mutex<i64>>,
 }
 
 impl EmbeddedClaims {
     /// Keeps claims in `store` for as long as `terms` says.
     pub fn new(store: Arc<Store>, clock: Arc<dyn Clock>, terms: Terms) -> Self {
-        let users = terms.user_limit.map(|limit| Arc::new(Mutex::new(RecentUsers::new(limit))));
-        Self { store, clock, terms, users }
+        Self { store, clock, terms, due: Arc::default() }
     }
 
     fn now(&self) -> i64 {
@@ -55,46 +42,50 @@ impl EmbeddedClaims {
 
 #[async_trait]
 impl ClaimStore for EmbeddedClaims {
-    async fn claim(
-        &self,
-        event_id: &EventId,
-        user: Option<&UserId>,
-        owner: Owner,
-    ) -> Result<Claim, Fault> {
-        let (key, who, now, lease) =
-            (event_id.to_string(), owner.to_string(), self.now(), self.terms.lease);
-        let (users, user) = (self.users.clone(), user.cloned());
-        let claimed = self.store.run(move |connection| {
-            let found = find(connection, &key, now)?;
-            let limited = users.zip(user).filter(|_| found.is_none());
-            if limited.is_some_and(|(users, user)| !users.lock().admit(user, now)) {
-                return Ok(Claimed::OverLimit);
-            }
-            claim(connection, &key, found, &who, now, lease)
-        });
+    async fn claim(&self, subject: &Subject, owner: Owner) -> Result<Claim, Fault> {
+        let asked = Asked {
+            subject: subject.clone(),
+            owner: owner.to_string(),
+            now: self.now(),
+            terms: self.terms,
+            due: Arc::clone(&self.due),
+        };
+        let claimed = self.store.run(move |connection| claim(connection, &asked));
         Ok(match claimed.await? {
-            Claimed::OverLimit => Claim::OverLimit,
             Claimed::Fresh { fence, history } => {
-                Claim::Fresh(adapter::lease(event_id.clone(), owner, fence, history))
+                Claim::Fresh(adapter::lease(subject.clone(), owner, fence, history))
             }
             Claimed::Busy(left) => Claim::Busy(left),
             Claimed::Done => Claim::Done,
+            Claimed::Refused(refusal) => refusal,
         })
     }
 
-    async fn sending(&self, lease: Lease) -> Result<Option<Sending>, (Lease, Fault)> {
-        let (key, who, fence, now) =
-            (lease.event_id().to_string(), lease.owner().to_string(), lease.fence(), self.now());
+    async fn sending(&self, lease: Lease) -> Result<Announced, (Lease, Fault)> {
+        let (subject, who, fence, now) =
+            (lease.subject().clone(), lease.owner().to_string(), lease.fence(), self.now());
         let until = milliseconds_after(now, self.terms.sending);
+        let finished = milliseconds_after(now, self.terms.done);
         let announced = self.store.run(move |connection| {
-            let sql = "UPDATE claims SET state = 'sending', until_ms = ?5, gone_ms = ?6
+            let superseded = users::is_superseded(connection, &subject)?;
+            let (state, until, gone) = if superseded {
+                ("superseded", 0, finished)
+            } else {
+                ("sending", until, milliseconds_after(until, UNFINISHED_KEPT))
+            };
+            let sql = "UPDATE claims SET state = ?7, until_ms = ?5, gone_ms = ?6
                        WHERE event_id = ?1 AND owner = ?2 AND fence = ?3
                             AND state IN ('lease', 'sending') AND until_ms > ?4";
-            let kept = milliseconds_after(until, UNFINISHED_KEPT);
-            connection.prepare_cached(sql)?.execute(params![key, who, fence, now, until, kept])
+            let key = subject.event_id.as_str();
+            let changed = connection
+                .prepare_cached(sql)?
+                .execute(params![key, who, fence, now, until, gone, state])?;
+            Ok((changed == 1, superseded))
         });
         match announced.await {
-            Ok(ours) => Ok((ours == 1).then(|| adapter::sending(lease))),
+            Ok((true, true)) => Ok(Announced::Superseded),
+            Ok((true, false)) => Ok(Announced::Sending(adapter::sending(lease))),
+            Ok((false, _)) => Ok(Announced::Lost),
             Err(fault) => Err((lease, fault)),
         }
     }
@@ -104,9 +95,15 @@ impl ClaimStore for EmbeddedClaims {
         let (key, who, fence) =
             (lease.event_id().to_string(), lease.owner().to_string(), lease.fence());
         let receipt = receipt.to_owned();
-        let expires = milliseconds_after(self.now(), self.terms.done);
+        let (subject, now, kept) = (lease.subject().clone(), self.now(), self.terms.user_limit);
+        let expires = milliseconds_after(now, self.terms.done);
         self.store
-            .run(move |connection| complete(connection, &key, &who, fence, expires, &receipt))
+            .run(move |connection| {
+                users::change(connection, &subject, now, kept, |user| {
+                    user.with_mail(subject.created())
+                })?;
+                complete(connection, &key, &who, fence, expires, &receipt)
+            })
             .await
     }
 
@@ -116,7 +113,7 @@ impl ClaimStore for EmbeddedClaims {
         self.store
             .run(move |connection| {
                 let sql = "UPDATE claims SET state = 'free', until_ms = 0 \
-                     WHERE event_id = ?1 AND owner = ?2 AND fence = ?3 AND state <> 'done'";
+                     WHERE event_id = ?1 AND owner = ?2 AND fence = ?3 AND state IN ('lease', 'sending')";
                 connection.prepare_cached(sql)?.execute(params![key, who, fence]).map(drop)
             })
             .await
@@ -135,55 +132,19 @@ impl ClaimStore for EmbeddedClaims {
             .await
     }
 
+    async fn withdraw(&self, subject: &Subject) -> Result<(), Fault> {
+        let (subject, now, kept) = (subject.clone(), self.now(), self.terms.user_limit);
+        let without = move |connection: &Connection| {
+            users::change(connection, &subject, now, kept, |user| {
+                user.without_event(subject.created())
+            })
+        };
+        self.store.run(without).await
+    }
+
     async fn ready(&self) -> Result<(), Cow<'static, str>> {
         self.store.run(|_| Ok(())).await.map_err(|fault| fault.detail)
     }
-}
-
-fn claim(
-    connection: &Connection,
-    key: &str,
-    found: Option<Record>,
-    owner: &str,
-    now: i64,
-    lease: Duration,
-) -> rusqlite::Result<Claimed> {
-    let mut fence = 1;
-    let mut history = History::default();
-    if let Some(Record { state, owner: holder, fence: last, history: before, until_ms }) = found {
-        if state == "done" {
-            return Ok(Claimed::Done);
-        }
-        let held = state != "free" && until_ms > now;
-        if held && holder != owner {
-            return Ok(Claimed::Busy(Duration::from_millis(
-                u64::try_from(until_ms - now).unwrap_or(0),
-            )));
-        }
-        if held && state == "sending" {
-            return Ok(Claimed::Fresh { fence: last, history: before });
-        }
-        fence = last + 1;
-        // Still "sending" after its term: that owner crashed.
-        history =
-            History { crashed_sending: before.crashed_sending || state == "sending", ..before };
-    }
-    let until = milliseconds_after(now, lease);
-    let sql = "INSERT INTO claims (event_id, state, owner, fence, silences, died_sending, until_ms, gone_ms, receipt)
-               VALUES (?1, 'lease', ?2, ?3, ?4, ?5, ?6, ?7, '')
-               ON CONFLICT (event_id) DO UPDATE SET state = 'lease', owner = ?2, fence = ?3,
-                   silences = ?4, died_sending = ?5, until_ms = ?6, gone_ms = ?7";
-    let expires = milliseconds_after(until, UNFINISHED_KEPT);
-    connection.prepare_cached(sql)?.execute(params![
-        key,
-        owner,
-        fence,
-        history.unanswered_sends,
-        history.crashed_sending,
-        until,
-        expires
-    ])?;
-    Ok(Claimed::Fresh { fence, history })
 }
 
 fn complete(
@@ -205,21 +166,4 @@ fn complete(
                    until_ms = 0, gone_ms = ?4, receipt = ?5";
     connection.prepare_cached(sql)?.execute(params![key, owner, fence, expires, receipt])?;
     Ok(if ours { Completion::Recorded } else { Completion::Late })
-}
-
-/// The record, unless it has expired.
-fn find(connection: &Connection, key: &str, now: i64) -> rusqlite::Result<Option<Record>> {
-    let sql = "SELECT state, owner, fence, silences, died_sending, until_ms FROM claims \
-               WHERE event_id = ?1 AND gone_ms > ?2";
-    let record = |row: &rusqlite::Row<'_>| {
-        let history = History { unanswered_sends: row.get(3)?, crashed_sending: row.get(4)? };
-        Ok(Record {
-            state: row.get(0)?,
-            owner: row.get(1)?,
-            fence: row.get(2)?,
-            history,
-            until_ms: row.get(5)?,
-        })
-    };
-    connection.prepare_cached(sql)?.query_row(params![key, now], record).optional()
 }

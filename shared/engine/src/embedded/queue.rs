@@ -27,7 +27,7 @@ use runtime::metrics::Metrics;
 use rusqlite::{Connection, params};
 use tokio::sync::Notify;
 
-use super::dead_letters::make_room;
+use super::{dead_letters::make_room, users};
 use crate::sqlite::Store;
 
 /// Dead letters are kept this long, like the broker's.
@@ -102,6 +102,7 @@ impl EmbeddedQueue {
 impl Publish for EmbeddedQueue {
     async fn publish(&self, event: &QueuedEvent) -> Result<(), Fault> {
         let payload = event.encode();
+        let (user, created) = (event.user_id.clone(), event.created_at.as_millisecond());
         let (now, longest) = (self.0.clock.now().as_millisecond(), self.0.capacity.events);
         let stored = self
             .run(move |connection| {
@@ -110,6 +111,10 @@ impl Publish for EmbeddedQueue {
                 }
                 let sql = "INSERT INTO queue (due_ms, attempt, queued_ms, payload) VALUES (?1, 1, ?1, ?2)";
                 connection.prepare_cached(sql)?.execute(params![now, payload])?;
+                // Older events of the user give way to it from now on.
+                if let Some(user) = &user {
+                    users::note(connection, user, created, now)?;
+                }
                 Ok(true)
             })
             .await?;
@@ -163,6 +168,7 @@ impl Inspect for EmbeddedQueue {
                 .execute([dead_before])?;
             for sql in [
                 "DELETE FROM claims WHERE gone_ms < ?1",
+                "DELETE FROM users WHERE gone_ms < ?1",
                 "DELETE FROM languages WHERE gone_ms < ?1",
             ] {
                 connection.prepare_cached(sql)?.execute([now_ms])?;

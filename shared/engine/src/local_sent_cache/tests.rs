@@ -12,12 +12,12 @@ fn unavailable<T>() -> Result<T, Fault> {
 
 #[async_trait]
 impl ClaimStore for Unavailable {
-    async fn claim(&self, _: &EventId, _: Option<&UserId>, _: Owner) -> Result<Claim, Fault> {
+    async fn claim(&self, _: &Subject, _: Owner) -> Result<Claim, Fault> {
         // A while later.
         tokio::task::yield_now().await;
         unavailable()
     }
-    async fn sending(&self, lease: Lease) -> Result<Option<Sending>, (Lease, Fault)> {
+    async fn sending(&self, lease: Lease) -> Result<Announced, (Lease, Fault)> {
         unavailable().map_err(|fault| (lease, fault))
     }
     async fn complete(&self, _: &Sending, _: &str) -> Result<Completion, Fault> {
@@ -29,22 +29,30 @@ impl ClaimStore for Unavailable {
     async fn doubt(&self, _: Sending) -> Result<(), Fault> {
         unavailable()
     }
+    async fn withdraw(&self, _: &Subject) -> Result<(), Fault> {
+        unavailable()
+    }
     async fn ready(&self) -> Result<(), Cow<'static, str>> {
         Err(Cow::Borrowed("unavailable"))
     }
 }
 
-fn id() -> EventId {
-    EventId::parse("event_1").expect("valid")
+fn subject() -> Subject {
+    Subject {
+        event_id: EventId::parse("event_1").expect("valid"),
+        user: None,
+        created_at: jiff::Timestamp::UNIX_EPOCH,
+        gives_way: true,
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn holds_by_default_however_long_it_lasts() {
     let owners = Owners::new(1);
     let store = LocalSentCache::new(Arc::new(Unavailable), OnStoreOutage::Hold);
-    assert!(store.claim(&id(), None, owners.next()).await.is_err());
+    assert!(store.claim(&subject(), owners.next()).await.is_err());
     tokio::time::advance(Duration::from_secs(3600)).await;
-    assert!(store.claim(&id(), None, owners.next()).await.is_err());
+    assert!(store.claim(&subject(), owners.next()).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,16 +62,16 @@ async fn sends_after_the_outage_has_lasted_and_not_twice() {
         Arc::new(Unavailable),
         OnStoreOutage::SendAfter(Duration::from_secs(20)),
     );
-    assert!(store.claim(&id(), None, owners.next()).await.is_err());
+    assert!(store.claim(&subject(), owners.next()).await.is_err());
     tokio::time::advance(Duration::from_secs(19)).await;
-    assert!(store.claim(&id(), None, owners.next()).await.is_err());
+    assert!(store.claim(&subject(), owners.next()).await.is_err());
     tokio::time::advance(Duration::from_secs(1)).await;
-    let Ok(Claim::Fresh(lease)) = store.claim(&id(), None, owners.next()).await else {
+    let Ok(Claim::Fresh(lease)) = store.claim(&subject(), owners.next()).await else {
         panic!("not given")
     };
-    let sending = store.sending(lease).await.expect("no store asked").expect("ours");
+    let sending = store.sending(lease).await.expect("no store asked").sending().expect("ours");
     assert!(store.complete(&sending, "queued").await.is_err());
-    assert_eq!(store.claim(&id(), None, owners.next()).await, Ok(Claim::Done));
+    assert_eq!(store.claim(&subject(), owners.next()).await, Ok(Claim::Done));
 }
 
 /// Delivered again while its first delivery is being mailed.
@@ -72,12 +80,12 @@ async fn what_was_sent_while_the_store_was_waited_for_is_not_sent_again() {
     let owners = Owners::new(1);
     let outage = OnStoreOutage::SendAfter(Duration::ZERO);
     let store = LocalSentCache::new(Arc::new(Unavailable), outage);
-    let Ok(Claim::Fresh(lease)) = store.claim(&id(), None, owners.next()).await else {
+    let Ok(Claim::Fresh(lease)) = store.claim(&subject(), owners.next()).await else {
         panic!("not given")
     };
-    let sending = store.sending(lease).await.expect("no store asked").expect("ours");
-    let event = id();
-    let mut again = store.claim(&event, None, owners.next());
+    let sending = store.sending(lease).await.expect("no store asked").sending().expect("ours");
+    let event = subject();
+    let mut again = store.claim(&event, owners.next());
     assert!(futures_util::poll!(&mut again).is_pending());
     assert!(store.complete(&sending, "queued").await.is_err());
     assert_eq!(again.await, Ok(Claim::Done));

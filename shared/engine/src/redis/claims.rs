@@ -8,18 +8,17 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use domain::{
     claims::{
-        Claim, ClaimStore, Completion, History, Lease, Owner, Sending, Terms, UNFINISHED_KEPT,
-        adapter,
+        Announced, Claim, ClaimStore, Completion, History, Lease, Limit, Owner, Sending, Subject,
+        Terms, UNFINISHED_KEPT, adapter, users::USER_KEPT,
     },
     clock::milliseconds,
     fault::Fault,
-    ids::{EventId, UserId},
 };
 use redis::Script;
 
 use super::{
     connection::{RedisConnection, unexpected_reply},
-    event_key, user_key,
+    event_key, mails_key, user_key,
 };
 
 /// A [`ClaimStore`] in Redis: one hash for each event.
@@ -31,6 +30,7 @@ pub struct RedisClaims {
     sending: Script,
     complete: Script,
     give_back: Script,
+    withdraw: Script,
 }
 
 impl RedisClaims {
@@ -44,7 +44,14 @@ impl RedisClaims {
             sending: Script::new(include_str!("scripts/sending.lua")),
             complete: Script::new(include_str!("scripts/complete.lua")),
             give_back: Script::new(include_str!("scripts/give_back.lua")),
+            withdraw: Script::new(include_str!("scripts/withdraw.lua")),
         }
+    }
+
+    /// How long what is known of a user is kept.
+    fn user_kept(&self) -> u64 {
+        let period = self.terms.user_limit.map(|limit| limit.period).unwrap_or_default();
+        milliseconds(period.max(USER_KEPT))
     }
 
     async fn give_back(&self, lease: &Lease, how: &str) -> Result<(), Fault> {
@@ -57,19 +64,22 @@ impl RedisClaims {
 
 #[async_trait]
 impl ClaimStore for RedisClaims {
-    async fn claim(
-        &self,
-        event_id: &EventId,
-        user: Option<&UserId>,
-        owner: Owner,
-    ) -> Result<Claim, Fault> {
-        let mut call = self.claim.key(event_key(&self.prefix, event_id));
+    async fn claim(&self, subject: &Subject, owner: Owner) -> Result<Claim, Fault> {
+        let mut call = self.claim.key(event_key(&self.prefix, &subject.event_id));
         call.arg(owner.to_string())
             .arg(milliseconds(self.terms.lease))
-            .arg(milliseconds(UNFINISHED_KEPT));
-        if let Some((user, limit)) = user.zip(self.terms.user_limit) {
+            .arg(milliseconds(UNFINISHED_KEPT))
+            .arg(milliseconds(self.terms.done));
+        if let Some(user) = &subject.user {
+            let Terms { user_limit, mail_limit, .. } = self.terms;
             call.key(user_key(&self.prefix, user));
-            call.arg(limit.most).arg(milliseconds(limit.period));
+            call.arg(subject.created()).arg(u8::from(subject.gives_way)).arg(self.user_kept());
+            call.arg(user_limit.map_or(0, Limit::interval));
+            call.arg(user_limit.map_or(0, |limit| milliseconds(limit.period)));
+            if let Some(limit) = mail_limit {
+                call.key(mails_key(&self.prefix));
+                call.arg(limit.interval()).arg(milliseconds(limit.period));
+            }
         }
         let reply: Vec<redis::Value> = self.connection.script(&call).await?;
         let (word, numbers) = reply.split_first().ok_or_else(unexpected_reply)?;
@@ -77,25 +87,32 @@ impl ClaimStore for RedisClaims {
         let numbers = numbers.iter().map(value).collect::<Result<Vec<i64>, Fault>>()?;
         match (word.as_str(), numbers.as_slice()) {
             ("DONE", []) => Ok(Claim::Done),
+            ("SUPERSEDED", []) => Ok(Claim::Superseded),
+            ("GIVES_WAY", []) => Ok(Claim::GivesWay),
             ("LIMIT", []) => Ok(Claim::OverLimit),
-            ("BUSY", [left]) => {
-                Ok(Claim::Busy(Duration::from_millis(u64::try_from(*left).unwrap_or(0))))
-            }
+            ("HELD", [wait]) => Ok(Claim::Held(time(*wait))),
+            ("BUSY", [left]) => Ok(Claim::Busy(time(*left))),
             ("FRESH", [fence, unanswered, crashed]) => {
                 let unanswered_sends = u32::try_from(*unanswered).unwrap_or(u32::MAX);
                 let history = History { unanswered_sends, crashed_sending: *crashed != 0 };
-                Ok(Claim::Fresh(adapter::lease(event_id.clone(), owner, *fence, history)))
+                Ok(Claim::Fresh(adapter::lease(subject.clone(), owner, *fence, history)))
             }
             _ => Err(unexpected_reply()),
         }
     }
 
-    async fn sending(&self, lease: Lease) -> Result<Option<Sending>, (Lease, Fault)> {
+    async fn sending(&self, lease: Lease) -> Result<Announced, (Lease, Fault)> {
         let mut call = self.sending.key(event_key(&self.prefix, lease.event_id()));
         call.arg(lease.owner().to_string()).arg(lease.fence());
         call.arg(milliseconds(self.terms.sending)).arg(milliseconds(UNFINISHED_KEPT));
+        if let Some(user) = &lease.subject().user {
+            call.key(user_key(&self.prefix, user));
+            call.arg(lease.subject().created()).arg(milliseconds(self.terms.done));
+        }
         match self.connection.script::<i64>(&call).await {
-            Ok(ours) => Ok((ours == 1).then(|| adapter::sending(lease))),
+            Ok(1) => Ok(Announced::Sending(adapter::sending(lease))),
+            Ok(2) => Ok(Announced::Superseded),
+            Ok(_) => Ok(Announced::Lost),
             Err(fault) => Err((lease, fault)),
         }
     }
@@ -107,6 +124,10 @@ impl ClaimStore for RedisClaims {
             .arg(lease.fence())
             .arg(milliseconds(self.terms.done))
             .arg(receipt);
+        if let Some(user) = &lease.subject().user {
+            call.key(user_key(&self.prefix, user));
+            call.arg(lease.subject().created()).arg(self.user_kept());
+        }
         match self.connection.script::<String>(&call).await?.as_str() {
             "RECORDED" => Ok(Completion::Recorded),
             "LATE" => Ok(Completion::Late),
@@ -123,9 +144,20 @@ impl ClaimStore for RedisClaims {
         self.give_back(sending.lease(), "doubt").await
     }
 
+    async fn withdraw(&self, subject: &Subject) -> Result<(), Fault> {
+        let Some(user) = &subject.user else { return Ok(()) };
+        let mut call = self.withdraw.key(user_key(&self.prefix, user));
+        call.arg(subject.created());
+        self.connection.script::<i64>(&call).await.map(drop)
+    }
+
     async fn ready(&self) -> Result<(), Cow<'static, str>> {
         self.connection.ready().await
     }
+}
+
+fn time(milliseconds: i64) -> Duration {
+    Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0))
 }
 
 fn value<T: redis::FromRedisValue>(value: &redis::Value) -> Result<T, Fault> {

@@ -7,6 +7,7 @@
 mod claims;
 mod connection;
 mod languages;
+mod newest;
 mod nonces;
 mod records;
 
@@ -14,6 +15,7 @@ pub use self::{
     claims::RedisClaims,
     connection::{InvalidRedisUrl, RedisConfig, RedisConnection, ServerInfo},
     languages::RedisLanguages,
+    newest::NotingPublisher,
     nonces::RedisNonces,
     records::RedisRecords,
 };
@@ -25,7 +27,12 @@ fn event_key(prefix: &str, event_id: &EventId) -> String {
     format!("{prefix}:event:{event_id}")
 }
 
-/// The key of the list of when a user's last events were claimed.
+/// The key of what is known of a user's events.
 fn user_key(prefix: &str, user: &UserId) -> String {
-    format!("{prefix}:user:{user}")
+    format!("{prefix}:person:{user}")
+}
+
+/// The key of when the next mail is due, by the limit for all users.
+fn mails_key(prefix: &str) -> String {
+    format!("{prefix}:mails")
 }

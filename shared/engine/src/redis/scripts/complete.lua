@@ -1,9 +1,17 @@
 -- Records that the mail was sent, whoever holds the lease by now. ARGV: owner, fence, ms to remember, the relay's queue id.
+-- With a user: KEYS[2] what is known of their events; ARGV: when this one was created, ms to remember the user.
 -- Returns RECORDED, LATE (the lease had passed to another owner) or ALREADY (another owner had completed it).
+if KEYS[2] then
+  local created = tonumber(ARGV[5])
+  local newest, accepted = unpack(redis.call('HMGET', KEYS[2], 'newest', 'accepted'))
+  if tonumber(accepted or '0') < created then
+    redis.call('HSET', KEYS[2], 'accepted', ARGV[5], 'newest', string.format('%.0f', math.max(tonumber(newest or '0'), created)))
+    redis.call('PEXPIRE', KEYS[2], ARGV[6])
+  end
+end
 local state, owner, fence = unpack(redis.call('HMGET', KEYS[1], 'state', 'owner', 'fence'))
 local ours = owner == ARGV[1] and fence == ARGV[2]
 if state == 'done' then return ours and 'RECORDED' or 'ALREADY' end
-redis.call('HSET', KEYS[1], 'state', 'done', 'owner', ARGV[1], 'fence', ARGV[2], 'receipt', ARGV[4])
-redis.call('HDEL', KEYS[1], 'until')
+redis.call('HSET', KEYS[1], 'state', 'done', 'owner', ARGV[1], 'fence', ARGV[2], 'receipt', ARGV[4], 'until', '0')
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return ours and 'RECORDED' or 'LATE'
