@@ -78,6 +78,13 @@ id! {
     ClientId
 }
 
+impl EventId {
+    /// The id of an event that never happened.
+    pub fn sample() -> Self {
+        Self("event_sample".to_owned())
+    }
+}
+
 fn is_id(text: &str) -> bool {
     (1..=MAX_ID_BYTES).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')

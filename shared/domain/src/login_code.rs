@@ -29,6 +29,11 @@ impl Code {
         if plain { Ok(Self(text)) } else { Err(InvalidCode) }
     }
 
+    /// A code that is valid nowhere, and says so.
+    pub fn sample() -> Self {
+        Self(Zeroizing::new("SAMPLE1".to_owned()))
+    }
+
     /// The code as text. For the mail only; never for a log line.
     pub fn expose(&self) -> &str {
         &self.0

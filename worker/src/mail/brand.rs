@@ -123,6 +123,11 @@ impl Brands {
         client.and_then(|client| self.clients.get(client)).unwrap_or(&self.usual)
     }
 
+    /// The clients that have a brand of their own.
+    pub fn clients(&self) -> impl Iterator<Item = &ClientId> {
+        self.clients.keys()
+    }
+
     /// All of them, the one of everybody else first.
     pub fn all(&self) -> impl Iterator<Item = &Brand> {
         std::iter::once(&self.usual).chain(self.clients.values())

@@ -224,6 +224,11 @@ impl Language {
         self.tag.to_string()
     }
 
+    /// Its own name for itself, such as "Deutsch".
+    pub fn name(&self) -> String {
+        self.say("language", &FluentArgs::new()).unwrap_or_else(|_| self.tag())
+    }
+
     /// `rtl` if it is written from right to left, otherwise `ltr`.
     pub fn direction(&self) -> &'static str {
         match self.likely.character_direction() {

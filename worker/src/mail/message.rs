@@ -23,6 +23,7 @@ use zeroize::Zeroizing;
 use super::{Mail, brand::Logo};
 
 /// The rendered parts of a mail.
+#[derive(Clone)]
 pub(super) struct Content {
     pub(super) subject: String,
     pub(super) text: String,

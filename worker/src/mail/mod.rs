@@ -3,6 +3,7 @@
 pub mod brand;
 pub mod detector;
 pub mod languages;
+pub mod lint;
 pub mod message;
 pub mod relays;
 pub mod render;

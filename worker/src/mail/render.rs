@@ -10,7 +10,7 @@ use domain::{
     fault::{Fault, Reason},
     ids::{ClientId, EventId},
     language::LanguageTag,
-    login_code::{Code, LoginCode},
+    login_code::LoginCode,
 };
 use fluent_bundle::FluentArgs;
 use jiff::Timestamp;
@@ -26,9 +26,10 @@ use super::{
 
 mod environment;
 mod error;
+mod samples;
 mod words;
 
-use self::environment::{BUILT_IN, HTML, SUBJECT, TEXT, environment};
+use self::environment::{HTML, SUBJECT, TEXT, environment};
 pub use self::error::{NotMade, TemplateError};
 
 /// Longest rendered part, in bytes.
@@ -130,42 +131,6 @@ impl Templates {
         Ok(templates)
     }
 
-    fn render_samples(&self) -> Result<(), TemplateError> {
-        let defaults = self.brands.all().filter_map(|brand| brand.locale.as_ref());
-        for language in defaults.chain([&self.locale]) {
-            if self.languages.lookup(language).is_none() {
-                return Err(TemplateError::NoLanguage { language: language.clone() });
-            }
-        }
-        for brand in self.brands.all() {
-            for language in self.languages.all() {
-                for minutes in [1, 10] {
-                    self.render_sample(brand, language, minutes)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn render_sample(
-        &self,
-        brand: &Brand,
-        language: &Language,
-        minutes: i64,
-    ) -> Result<(), TemplateError> {
-        let (asked_at, expires_at) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
-        let shown = Shown { code: "246813", asked_at, expires_at, minutes };
-        for (name, _) in BUILT_IN {
-            let broken = |why| TemplateError::Broken { file: name.to_owned(), why };
-            let values = self.values(shown, brand, language).map_err(broken)?;
-            let rendered = self.render(name, values).map_err(broken)?;
-            if name != SUBJECT && !rendered.contains(shown.code) {
-                return Err(TemplateError::NoCode { file: name.to_owned() });
-            }
-        }
-        Ok(())
-    }
-
     /// The variables of the templates.
     fn values(
         &self,
@@ -227,10 +192,26 @@ impl Templates {
             return Err(NotMade::Expired);
         }
         let brand = self.brands.of(asked.client);
-        let content = self.content(asked, &code.code, brand, [now, code.expires_at])?;
-        let (reply_to, logo) = (brand.reply_to.as_ref(), brand.logo.as_deref());
-        let made_for = message::MadeFor { event_id: asked.event_id, reply_to, logo };
+        let failed = |what| Fault::permanent(Reason::RenderFailed, what);
+        let language = self.language(asked.languages, asked.client);
+        let language = language.ok_or_else(|| failed("the choice of a language failed"))?;
+        let shown = Shown {
+            code: code.code.expose(),
+            asked_at: asked.at,
+            expires_at: code.expires_at,
+            minutes: minutes_left(now, code.expires_at),
+        };
+        let content = self.content(shown, brand, language)?;
+        let made_for = Self::made_for(asked.event_id, brand);
         Ok(message::build(made_for, &self.sender, code, content, now)?)
+    }
+
+    fn made_for<'a>(event_id: &'a EventId, brand: &'a Brand) -> message::MadeFor<'a> {
+        message::MadeFor {
+            event_id,
+            reply_to: brand.reply_to.as_ref(),
+            logo: brand.logo.as_deref(),
+        }
     }
 
     /// The language of the mail: the first that the person reads and there are words of, or else
@@ -247,6 +228,11 @@ impl Templates {
         &self.languages
     }
 
+    /// The clients that have a brand of their own.
+    pub fn clients(&self) -> impl Iterator<Item = &ClientId> {
+        self.brands.clients()
+    }
+
     /// Whether a brand sets where answers go.
     pub fn replies(&self) -> bool {
         self.brands.all().any(|brand| brand.reply_to.is_some())
@@ -254,16 +240,11 @@ impl Templates {
 
     fn content(
         &self,
-        asked: Asked<'_>,
-        code: &Code,
+        shown: Shown<'_>,
         brand: &Brand,
-        [now, expires_at]: [Timestamp; 2],
+        language: &Language,
     ) -> Result<Content, Fault> {
         let failed = |what: &str| Fault::permanent(Reason::RenderFailed, format!("{what} failed"));
-        let language = self.language(asked.languages, asked.client);
-        let language = language.ok_or_else(|| failed("the choice of a language"))?;
-        let minutes = minutes_left(now, expires_at);
-        let shown = Shown { code: code.expose(), asked_at: asked.at, expires_at, minutes };
         let values = self.values(shown, brand, language).map_err(|_| failed("a message"))?;
         let render = |name| {
             // minijinja's message may quote a value, so only the file is named.

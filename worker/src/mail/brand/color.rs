@@ -17,6 +17,8 @@ pub enum Ground {
 }
 
 impl Color {
+    pub(crate) const BLACK: Self = Self([0; 3]);
+    pub(crate) const WHITE: Self = Self([0xff; 3]);
     /// Of text on a light ground.
     pub const TEXT: Self = Self([0x1c, 0x1f, 0x26]);
     /// Of text on a dark ground.

@@ -1,6 +1,9 @@
 //! Unit tests of the parent module.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{
+    LazyLock,
+    atomic::{AtomicU32, Ordering},
+};
 
 use domain::{
     address::EmailAddress,
@@ -117,16 +120,18 @@ fn mail() -> Mail {
 }
 
 fn mail_to(address: &str, event: &str) -> Mail {
-    let sender = EmailAddress::parse("login@acme.example").expect("valid");
-    let sender = Sender { name: None, address: sender };
-    let templates = Templates::load(TemplateOptions::plain("Acme", sender)).expect("usable");
+    static TEMPLATES: LazyLock<Templates> = LazyLock::new(|| {
+        let sender = EmailAddress::parse("login@acme.example").expect("valid");
+        let sender = Sender { name: None, address: sender };
+        Templates::load(TemplateOptions::plain("Acme", sender)).expect("usable")
+    });
     let now = runtime::clock::SystemClock.now();
     let code = LoginCode {
         code: Code::parse("123456".to_owned()).expect("valid"),
         recipient: EmailAddress::parse(address).expect("valid"),
         expires_at: now + SignedDuration::from_mins(9),
     };
-    templates
+    TEMPLATES
         .login_code(Asked::plain(&EventId::parse(event).expect("valid"), now), &code, now)
         .expect("renders")
 }

@@ -1,6 +1,6 @@
 //! Mails as a reader gets them.
 
-use domain::address::EmailAddress;
+use domain::{address::EmailAddress, login_code::Code};
 
 use super::*;
 
