@@ -147,8 +147,8 @@ pub struct WorkerSettings {
     /// A relay that takes longer to be ready gets the next one beside it.
     pub relay_hedge: Duration,
     pub templates: Live<Templates>,
-    /// Whether to read the language of users from WorkOS.
-    pub user_locale: bool,
+    /// How long the language of a user at WorkOS is remembered; `None` not to read it.
+    pub user_locale: Option<Duration>,
     /// Most events processed at once.
     pub concurrency: u16,
     /// How long to remember that an event was mailed.

@@ -54,8 +54,9 @@ impl Workos {
     }
 
     /// The languages of users, read over the same connections and within the same rate limit.
-    pub fn users(&self) -> WorkosUsers {
-        WorkosUsers::new(Arc::clone(&self.api), Arc::clone(&self.gate))
+    /// `remembered` is how long an answer is good for.
+    pub fn users(&self, remembered: Duration) -> WorkosUsers {
+        WorkosUsers::new(Arc::clone(&self.api), Arc::clone(&self.gate), remembered)
     }
 
     async fn fetch(&self, id: &MagicAuthId, span: &Span) -> Result<LoginCode, Fault> {

@@ -22,9 +22,6 @@ use super::{
 /// Longest wait for WorkOS: a person waits for the code, not for its language.
 const LIMIT: Duration = Duration::from_millis(800);
 
-/// How long an answer is remembered.
-const REMEMBERED: Duration = Duration::from_secs(3600);
-
 /// How long nothing is read after a failure. Otherwise an API that is slow in this alone would
 /// delay every mail.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -36,6 +33,7 @@ const MOST: usize = 20_000;
 pub struct WorkosUsers {
     api: Arc<Api>,
     gate: Arc<Gate>,
+    remembered: Duration,
     known: Mutex<HashMap<UserId, (Instant, Option<LanguageTag>)>>,
     paused_until: Mutex<Instant>,
 }
@@ -47,9 +45,9 @@ struct User {
 }
 
 impl WorkosUsers {
-    pub(super) fn new(api: Arc<Api>, gate: Arc<Gate>) -> Self {
+    pub(super) fn new(api: Arc<Api>, gate: Arc<Gate>, remembered: Duration) -> Self {
         let (known, paused_until) = (Mutex::default(), Mutex::new(Instant::now()));
-        Self { api, gate, known, paused_until }
+        Self { api, gate, remembered, known, paused_until }
     }
 
     async fn read(&self, user: &UserId) -> Result<Option<LanguageTag>, Fault> {
@@ -73,7 +71,7 @@ impl WorkosUsers {
         if known.len() >= MOST {
             known.clear();
         }
-        known.insert(user.clone(), (now + REMEMBERED, language.cloned()));
+        known.insert(user.clone(), (now + self.remembered, language.cloned()));
     }
 }
 

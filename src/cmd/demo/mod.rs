@@ -48,7 +48,7 @@ pub(super) fn demo(args: DemoArgs) -> ExitCode {
 
 /// One login, from the request to the code in the inbox.
 async fn once(demo: &Demo, email: &str) -> anyhow::Result<ExitCode> {
-    let login = demo.log_in(email).await?;
+    let login = demo.log_in(email, None).await?;
     print(&format!("One login for {email}, over real sockets:\n"));
     for (name, at) in login.stages() {
         print(&format!("  {at:>9.2} ms  {name}"));

@@ -55,6 +55,7 @@ async function look() {
   if (!response.ok) return;
   const answer = await response.json();
   $("walk").href = answer.login_url;
+  if ($("language").length === 1) $("language").append(...answer.languages.map(({ tag, name }) => new Option(name, tag)));
   const fresh = answer.mails.slice(mails.length).map(({ to, mail }) => ({ ...mail, to }));
   if (fresh.length === 0) return;
   mails = [...fresh.reverse(), ...mails];
@@ -77,7 +78,7 @@ $("ask").addEventListener("submit", async (event) => {
   event.preventDefault();
   $("status").textContent = "Asking for a code…";
   try {
-    const response = await fetch("/ask", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ email: $("email").value }) });
+    const response = await fetch("/ask", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ email: $("email").value, language: $("language").value }) });
     const answer = await response.json();
     if (!response.ok) throw new Error(answer.detail);
     await look();

@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use domain::address::EmailAddress;
+use domain::{address::EmailAddress, language::LanguageTag};
 use hyper::{Method, Request, StatusCode, body::Incoming, header};
 use runtime::http::{self, Answer, Bodies, Limits};
 use sandbox::readable;
@@ -49,7 +49,7 @@ pub(super) async fn serve(demo: &Demo, port: u16) -> anyhow::Result<ExitCode> {
         while let Some(Ask { what, answer }) = asked.recv().await {
             // A browser that hung up needs no answer.
             drop(answer.send(match what {
-                What::Code(email) => log_in(demo, &email).await,
+                What::Code(email, language) => log_in(demo, &email, language.as_ref()).await,
                 What::Inbox => inbox(demo),
             }));
         }
@@ -70,8 +70,8 @@ struct Ask {
 }
 
 enum What {
-    /// Request a code for this address.
-    Code(String),
+    /// Request a code for this address, whose user reads this language.
+    Code(String, Option<LanguageTag>),
     /// List the mails that have arrived.
     Inbox,
 }
@@ -104,9 +104,9 @@ async fn ask(asks: &tokio::sync::mpsc::Sender<Ask>, request: Request<Incoming>) 
             "The request could not be read.",
         );
     };
-    let email = serde_json::from_slice::<serde_json::Value>(&body)
-        .ok()
-        .and_then(|value| value.get("email")?.as_str().map(str::to_owned));
+    let asked: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    let email = asked["email"].as_str().map(str::to_owned);
+    let language = asked["language"].as_str().and_then(|text| LanguageTag::parse(text).ok());
     let Some(email) = email.filter(|email| EmailAddress::parse(email).is_ok()) else {
         return http::problem(
             StatusCode::BAD_REQUEST,
@@ -114,7 +114,7 @@ async fn ask(asks: &tokio::sync::mpsc::Sender<Ask>, request: Request<Incoming>) 
             "That is not an address mail can be sent to.",
         );
     };
-    on_demo(asks, What::Code(email)).await
+    on_demo(asks, What::Code(email, language)).await
 }
 
 async fn on_demo(asks: &tokio::sync::mpsc::Sender<Ask>, what: What) -> Answer {
@@ -134,12 +134,16 @@ fn inbox(demo: &Demo) -> Answer {
     });
     http::json(
         StatusCode::OK,
-        &json!({ "login_url": demo.login_url, "mails": shown.collect::<Vec<_>>() }),
+        &json!({
+            "login_url": demo.login_url,
+            "languages": demo.languages,
+            "mails": shown.collect::<Vec<_>>(),
+        }),
     )
 }
 
-async fn log_in(demo: &Demo, email: &str) -> Answer {
-    match demo.log_in(email).await {
+async fn log_in(demo: &Demo, email: &str, language: Option<&LanguageTag>) -> Answer {
+    match demo.log_in(email, language).await {
         Ok(login) => {
             let stages: Vec<_> = login
                 .stages()

@@ -5,8 +5,8 @@ use std::{net::Ipv4Addr, num::NonZeroU32, process::ExitCode, sync::Arc, time::Du
 
 use anyhow::Context as _;
 use domain::{
-    address::EmailAddress, clock::Clock as _, queue::Capacity, sign_in::state::StateKey,
-    webhook::WebhookKeys,
+    address::EmailAddress, clock::Clock as _, language::LanguageTag, queue::Capacity,
+    sign_in::state::StateKey, webhook::WebhookKeys,
 };
 use engine::local_sent_cache::OnStoreOutage;
 use ingress::{
@@ -23,6 +23,7 @@ use sandbox::{
     workos::{MagicAuth, StandIn, post},
 };
 use secrecy::SecretString;
+use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use worker::{
@@ -56,6 +57,8 @@ pub(super) struct Demo {
     webhook_url: String,
     /// URL of the login page.
     pub(super) login_url: String,
+    /// Tag and name of each language that there are mails in.
+    pub(super) languages: Vec<Value>,
     secret: SecretString,
     stop: CancellationToken,
     process: JoinHandle<ExitCode>,
@@ -99,6 +102,13 @@ impl Demo {
             .context("cannot create a temporary directory")?;
         let stop = CancellationToken::new();
         let settings = settings(&workos, &inbox, &secret, key, &folder)?;
+        let worker = settings.roles.worker().context("no worker")?;
+        let languages = worker.templates.get();
+        let languages = languages
+            .languages()
+            .all()
+            .map(|language| json!({ "tag": language.tag(), "name": language.name() }));
+        let languages = languages.collect();
         let service = service::start(&settings, clock, stop.clone()).await?;
         let public = service.public.context("no public listener")?;
         let process = tokio::spawn(service.run());
@@ -109,6 +119,7 @@ impl Demo {
             workos,
             inbox,
             webhook_url,
+            languages,
             login_url: format!("http://{public}/login"),
             secret,
             stop,
@@ -118,7 +129,12 @@ impl Demo {
     }
 
     /// Does one login: a person requests a code, and it arrives in the inbox.
-    pub(super) async fn log_in(&self, email: &str) -> anyhow::Result<Login> {
+    pub(super) async fn log_in(
+        &self,
+        email: &str,
+        language: Option<&LanguageTag>,
+    ) -> anyhow::Result<Login> {
+        self.workos.set_locale(email, language.map_or("", LanguageTag::as_str));
         let made = self.workos.make_code(email);
         let posted =
             post(&self.webhook_url, &self.secret, &made.event(), SystemClock.now()).await?;
@@ -220,7 +236,8 @@ fn worker_settings(api: ApiConfig, inbox: &Inbox, trust: &Trust) -> anyhow::Resu
         api,
         api_rate: 90,
         relays: vec![RelayConfig::parse(&relay, trust.client(), None)?],
-        user_locale: true,
+        // People may choose another one for each code.
+        user_locale: Some(Duration::ZERO),
         templates: Live::new(Templates::load(TemplateOptions::plain("Authpost demo", sender))?),
         concurrency: 8,
         dedupe_ttl: Duration::from_secs(3 * 24 * 3600),

@@ -3,6 +3,7 @@
 
 mod colours;
 mod driver;
+mod preview;
 mod ways;
 
 use fantoccini::{Locator, key::Key};
@@ -13,7 +14,7 @@ use self::driver::{Browser, Window};
 use crate::harness::{
     app::{App, Setup},
     in_time,
-    program::Demo,
+    program::WithPage,
 };
 
 const ALICE: &str = "alice@example.com";
@@ -144,7 +145,7 @@ async fn who_takes_too_long_may_begin_again() {
 #[ignore = "needs Chromium: ./scripts/test"]
 async fn the_demo_shows_the_whole_way() {
     let folder = tempfile::tempdir().expect("a folder");
-    let demo = Demo::start(folder.path());
+    let demo = WithPage::start(&["demo"], folder.path());
     let browser = Browser::open(Window { width: 1000, height: 960, dark: false }).await;
     browser.client.goto(&demo.page).await.expect("the page");
     let link = browser.appears("#walk[href^=http]").await;
@@ -168,8 +169,10 @@ async fn code_in_the_inbox(browser: &Browser, page: &str) -> String {
     browser.appears("#mail:not([hidden])").await;
     let text = browser.script("return document.getElementById('text').textContent").await;
     let code = readable::code(text.as_str().expect("text")).map(str::to_owned);
+    browser.script("document.getElementById('language').value = 'de'").await;
     browser.click("#ask button").await;
     browser.appears("#journey:not([hidden])").await;
+    assert_eq!(browser.text("#subject").await, "Ihr Anmeldecode für Authpost demo");
     browser.keep_picture("demo").await;
     browser.client.switch_to_window(first).await.expect("the first tab");
     code.expect("a code")

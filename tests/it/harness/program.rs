@@ -206,21 +206,19 @@ impl Drop for Program {
     }
 }
 
-pub struct Demo {
+/// A command with a page of its own, such as the demo.
+pub struct WithPage {
     child: Child,
-    /// The URL of the demo's page.
+    /// The URL of its page.
     pub page: String,
 }
 
-impl Demo {
+impl WithPage {
     /// Starts it with this folder for whatever it keeps.
-    pub fn start(folder: &Path) -> Self {
+    pub fn start(args: &[&str], folder: &Path) -> Self {
         use std::io::BufRead as _;
-        let mut child = command(&["demo"])
-            .env("TMPDIR", folder)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("starts");
+        let mut child =
+            command(args).env("TMPDIR", folder).stdout(Stdio::piped()).spawn().expect("starts");
         let mut said = String::new();
         std::io::BufReader::new(child.stdout.take().expect("piped"))
             .read_line(&mut said)
@@ -240,7 +238,7 @@ impl Demo {
     }
 }
 
-impl Drop for Demo {
+impl Drop for WithPage {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());

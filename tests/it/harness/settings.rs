@@ -128,7 +128,7 @@ pub fn worker(api_url: &str, smtp_url: &str) -> WorkerSettings {
     WorkerSettings {
         relay_hedge: Duration::from_secs(1),
         api: api(api_url),
-        user_locale: true,
+        user_locale: Some(Duration::from_secs(3600)),
         api_rate: 0,
         relays: vec![relay(smtp_url, &trust())],
         templates: templates(),
