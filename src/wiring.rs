@@ -14,7 +14,7 @@ use worker::{
     mail::{
         Mailer,
         relays::{Candidate, Relays},
-        smtp::SmtpMailer,
+        smtp::{RelayConfig, SmtpMailer},
     },
     reconcile::Reconciler,
 };
@@ -73,8 +73,8 @@ pub fn worker(
     metrics.mail_limit(settings.mail_limit.map_or(0, Limit::per_hour));
     // What WorkOS knows is to be believed first.
     let mut languages: Vec<Arc<dyn UserLanguages>> = Vec::new();
-    if settings.user_locale {
-        languages.push(Arc::new(codes.users()));
+    if let Some(remembered) = settings.user_locale {
+        languages.push(Arc::new(codes.users(remembered)));
     }
     languages.push(seen);
     Ok(Worker {
@@ -98,18 +98,28 @@ pub fn worker(
     })
 }
 
-/// The way to the relays.
+/// A worker's way to the relays.
 pub fn mailer(settings: &WorkerSettings, deps: &Deps) -> anyhow::Result<Arc<dyn Mailer>> {
     let connections = usize::from(settings.concurrency);
+    relays(&settings.relays, connections, settings.relay_hedge, deps)
+}
+
+/// The way to these relays, with so many connections to each.
+pub fn relays(
+    relays: &[RelayConfig],
+    connections: usize,
+    hedge: Duration,
+    deps: &Deps,
+) -> anyhow::Result<Arc<dyn Mailer>> {
     let mut candidates = Vec::new();
     deps.metrics.forget_relays();
-    for relay in &settings.relays {
+    for relay in relays {
         let metrics = deps.metrics.relay(relay.name());
         let mailer = SmtpMailer::new(relay.clone(), connections, metrics.clone())?;
         let (name, takes) = (relay.name().into(), relay.takes().clone());
         candidates.push(Candidate { name, mailer: Arc::new(mailer), takes, metrics });
     }
-    Ok(Arc::new(Relays::new(candidates, settings.relay_hedge, &deps.chance)))
+    Ok(Arc::new(Relays::new(candidates, hedge, &deps.chance)))
 }
 
 /// WorkOS's time, as far as it is known.

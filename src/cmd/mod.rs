@@ -7,6 +7,7 @@ mod dead;
 mod demo;
 mod doctor;
 mod healthcheck;
+mod mail;
 mod reconcile;
 mod run;
 mod sign;
@@ -52,6 +53,8 @@ enum Command {
     /// Try Authpost between a stand-in for WorkOS and an inbox, with no account and no
     /// configuration
     Demo(demo::DemoArgs),
+    /// Preview, check and send sample mails
+    Mail(mail::MailArgs),
     /// Check the configuration and everything it depends on
     Doctor(Box<doctor::DoctorArgs>),
     /// Check once for events that the webhooks missed
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Why(args) => why::why(*args),
         Command::Dead(args) => dead::dead(*args),
         Command::Demo(args) => demo::demo(args),
+        Command::Mail(args) => mail::mail(args),
         Command::Doctor(args) => doctor::doctor(*args),
         Command::Reconcile(args) => reconcile::reconcile(*args),
         Command::Sign(args) => sign::sign(&args),

@@ -7,6 +7,7 @@
 
 pub mod args;
 mod engine;
+mod mails;
 mod parse;
 mod process;
 mod read;
@@ -21,6 +22,7 @@ mod workos;
 
 use std::fmt;
 
+pub use mails::{SampleSettings, read_sample, read_templates};
 pub use read::{Inspection, read_ingress, read_operator, read_reconcile, read_serve, read_worker};
 
 /// Everything that is wrong with a configuration. Names variables and rules, never values.

@@ -55,6 +55,12 @@ pub(super) fn read(
     Some(relays.into_iter().map(|relay| relay.with(hello.clone(), timeouts)).collect())
 }
 
+/// How long a relay may take to be ready before the next one is made ready beside it.
+pub(super) fn hedge(reader: &mut Reader, args: &args::WorkerOptions) -> Option<Duration> {
+    let (least, most) = (Duration::from_millis(100), Duration::from_secs(30));
+    reader.duration("AUTHPOST_RELAY_HEDGE", &args.relay_hedge, least, most)
+}
+
 /// Several URLs with white space between them.
 fn from_urls(
     reader: &mut Reader,

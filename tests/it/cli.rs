@@ -11,7 +11,7 @@ use secrecy::SecretString;
 
 use crate::{
     crash::World,
-    harness::program::{Demo, Program, run},
+    harness::program::{Program, WithPage, run},
 };
 
 mod reference;
@@ -30,6 +30,7 @@ fn help_and_version_are_everywhere() {
         "sign",
         "healthcheck",
         "dead",
+        "mail",
         "doctor",
         "reconcile",
         "why",
@@ -209,7 +210,7 @@ async fn a_port_or_folder_in_use_is_said_and_exits_1() {
 fn the_demo_takes_one_signal_for_one() {
     for _ in 0..10 {
         let folder = tempfile::tempdir().expect("a folder");
-        Demo::start(folder.path()).stop();
+        WithPage::start(&["demo"], folder.path()).stop();
         assert_eq!(
             std::fs::read_dir(folder.path()).expect("readable").count(),
             0,

@@ -26,6 +26,7 @@ mod hostile;
 mod ingress;
 mod journey;
 mod languages;
+mod mail_command;
 mod outages;
 mod overload;
 mod postfix;

@@ -1,6 +1,10 @@
 //! The relay: TLS, authentication, reuse of connections, and what counts as wrong configuration.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use domain::{
     address::EmailAddress,
@@ -63,14 +67,18 @@ pub fn mail_to(address: &str) -> Mail {
     mail_from(None, address)
 }
 
-fn mail_from(templates: Option<&Path>, to: &str) -> Mail {
+/// Made once: trying all languages takes longer than a relay of a test waits.
+static PLAIN: LazyLock<Arc<Templates>> = LazyLock::new(|| templates(None));
+
+fn templates(directory: Option<&Path>) -> Arc<Templates> {
     let sender =
         Sender { name: None, address: EmailAddress::parse("login@acme.example").expect("valid") };
-    let templates = Templates::load(TemplateOptions {
-        directory: templates,
-        ..TemplateOptions::plain("Acme", sender)
-    })
-    .expect("usable");
+    let plain = TemplateOptions::plain("Acme", sender);
+    Arc::new(Templates::load(TemplateOptions { directory, ..plain }).expect("usable"))
+}
+
+fn mail_from(directory: Option<&Path>, to: &str) -> Mail {
+    let templates = directory.map_or_else(|| Arc::clone(&PLAIN), |it| templates(Some(it)));
     let now = SystemClock.now();
     let code = LoginCode {
         code: Code::parse("123456".to_owned()).expect("valid"),

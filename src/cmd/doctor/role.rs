@@ -15,7 +15,7 @@ pub(super) fn read(args: ServeArgs) -> Result<Settings, Problems> {
         || args.ingress.workos_webhook_secret_file.is_some();
     let mails = args.worker.smtp_url.is_some()
         || args.worker.smtp_url_file.is_some()
-        || args.worker.mail_from.is_some();
+        || args.worker.mails.mail_from.is_some();
     match (webhook, mails) {
         (true, false) if args.engine.is_distributed() => {
             let ServeArgs { ingress, worker: _, workos, sign_in, engine, process, traces } = args;

@@ -8,7 +8,7 @@ use clap::Args;
 
 pub use self::{
     process::{EngineOptions, OperatorOptions, OutgoingOptions, ProcessOptions, TraceOptions},
-    roles::{IngressOptions, SignInOptions, WorkerOptions, WorkosOptions},
+    roles::{IngressOptions, MailOptions, SignInOptions, WorkerOptions, WorkosOptions},
 };
 
 #[derive(Debug, Clone, Args)]
@@ -57,4 +57,13 @@ pub struct WorkerArgs {
     pub process: ProcessOptions,
     #[command(flatten)]
     pub traces: TraceOptions,
+}
+
+/// What sends a sample: the mails, and the way to the relays.
+#[derive(Debug, Clone, Args)]
+pub struct SampleArgs {
+    #[command(flatten)]
+    pub worker: WorkerOptions,
+    #[command(flatten)]
+    pub outgoing: OutgoingOptions,
 }

@@ -134,6 +134,28 @@ pub struct SignInOptions {
     pub login_page: String,
 }
 
+/// What the mails look like.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Mails")]
+pub struct MailOptions {
+    /// Sender of the mails: login@example.com or Example <login@example.com>
+    #[arg(long, env = "MAIL_FROM", value_name = "ADDRESS")]
+    pub mail_from: Option<String>,
+    /// Name of your application in the mails (default: the name or the domain of MAIL_FROM)
+    #[arg(long, env = "AUTHPOST_APP_NAME", value_name = "NAME")]
+    pub app_name: Option<String>,
+    /// Directory with your own templates (login_code.subject.txt, login_code.txt, login_code.html), words
+    /// (locales/*.ftl) and brand (brand.toml)
+    #[arg(long, env = "AUTHPOST_TEMPLATE_DIR", value_name = "DIRECTORY")]
+    pub template_dir: Option<PathBuf>,
+    /// Language of the mails to people of whom none is known: the tag of one that there are words of
+    #[arg(long, env = "AUTHPOST_LOCALE", default_value = "en", value_name = "LANGUAGE")]
+    pub locale: String,
+    /// Domain that codes are entered at: adds a last line `@domain #code` to the text of the mails
+    #[arg(long, env = "AUTHPOST_CODE_DOMAIN", value_name = "DOMAIN")]
+    pub code_domain: Option<String>,
+}
+
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Worker")]
 pub struct WorkerOptions {
@@ -212,25 +234,9 @@ pub struct WorkerOptions {
     /// Host name to send in EHLO (default: the domain of MAIL_FROM)
     #[arg(long, env = "AUTHPOST_SMTP_HELLO", value_name = "NAME")]
     pub smtp_hello: Option<String>,
-    /// Sender of the mails: login@example.com or Example <login@example.com>
-    #[arg(long, env = "MAIL_FROM", value_name = "ADDRESS")]
-    pub mail_from: Option<String>,
-    /// Name of your application in the mails (default: the name or the domain of MAIL_FROM)
-    #[arg(long, env = "AUTHPOST_APP_NAME", value_name = "NAME")]
-    pub app_name: Option<String>,
-    /// Directory with your own templates (login_code.subject.txt, login_code.txt, login_code.html), words
-    /// (locales/*.ftl) and brand (brand.toml)
-    #[arg(long, env = "AUTHPOST_TEMPLATE_DIR", value_name = "DIRECTORY")]
-    pub template_dir: Option<PathBuf>,
-    /// Language of the mails to people of whom none is known: the tag of one that there are words of
-    #[arg(long, env = "AUTHPOST_LOCALE", default_value = "en", value_name = "LANGUAGE")]
-    pub locale: String,
     /// Whether to read the language of users from WorkOS, beside their codes: on or off
     #[arg(long, env = "AUTHPOST_USER_LOCALE", default_value = "on", value_name = "ON")]
     pub user_locale: String,
-    /// Domain that codes are entered at: adds a last line `@domain #code` to the text of the mails
-    #[arg(long, env = "AUTHPOST_CODE_DOMAIN", value_name = "DOMAIN")]
-    pub code_domain: Option<String>,
     /// Most events processed at once
     #[arg(long, env = "AUTHPOST_CONCURRENCY", default_value = "32", value_name = "COUNT")]
     pub concurrency: String,
@@ -260,4 +266,6 @@ pub struct WorkerOptions {
     /// Check every 30 s for events that the webhooks missed: "on" or "off"; replicas take turns
     #[arg(long, env = "AUTHPOST_RECONCILE", default_value = "off", value_name = "WHAT")]
     pub reconcile: String,
+    #[command(flatten)]
+    pub mails: MailOptions,
 }

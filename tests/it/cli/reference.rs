@@ -4,7 +4,7 @@ use super::text;
 use crate::harness::program::run;
 
 /// Every command, as the reference has them.
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 19] = [
     &["serve"],
     &["ingress"],
     &["worker"],
@@ -15,6 +15,10 @@ const COMMANDS: [&[&str]; 15] = [
     &["dead", "show"],
     &["dead", "redrive"],
     &["dead", "purge"],
+    &["mail"],
+    &["mail", "preview"],
+    &["mail", "lint"],
+    &["mail", "send"],
     &["reconcile"],
     &["sign"],
     &["healthcheck"],
