@@ -27,6 +27,7 @@ mod ingress;
 mod journey;
 mod languages;
 mod mail_command;
+mod mail_programs;
 mod outages;
 mod overload;
 mod postfix;

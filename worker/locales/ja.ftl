@@ -2,7 +2,7 @@
 # Variables: $app, $asked_at, $expires_at (a time with its zone), $minutes (a number).
 
 language = 日本語
-subject = { $app } のログインコード
+subject = ログインコード（{ $app }）
 # Follows the code and a space, and ends the sentence.
 code-is = が { $app } のログインコードです。
 # Used in valid-for.

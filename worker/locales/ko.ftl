@@ -2,7 +2,7 @@
 # Variables: $app, $asked_at, $expires_at (a time with its zone), $minutes (a number).
 
 language = 한국어
-subject = { $app } 로그인 코드
+subject = 로그인 코드: { $app }
 # Follows the code and a space, and ends the sentence.
 code-is = 코드로 { $app }에 로그인하세요.
 # Used in valid-for.

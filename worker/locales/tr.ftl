@@ -2,7 +2,7 @@
 # Variables: $app, $asked_at, $expires_at (a time with its zone), $minutes (a number).
 
 language = Türkçe
-subject = { $app } giriş kodunuz
+subject = Giriş kodunuz: { $app }
 # Follows the code and a space, and ends the sentence.
 code-is = { $app } giriş kodunuzdur.
 # Used in valid-for.

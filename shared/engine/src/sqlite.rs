@@ -138,9 +138,10 @@ pub enum OpenError {
     },
 }
 
-/// A handle to the writer thread, which ends when the last handle is dropped.
+/// A handle to the writer thread. When the last one is dropped, the thread has ended and its files
+/// are closed.
 pub struct Store {
-    jobs: mpsc::Sender<Waiting>,
+    writer: Writer,
     /// Held, not read: its lock keeps a second service out while this one runs.
     _lock: Option<File>,
 }
@@ -164,10 +165,8 @@ impl Store {
         create_private(&file).map_err(in_directory)?;
         let connection = connect(&file).map_err(|source| unusable(&shown, source))?;
         prepare(&connection, &shown)?;
-        Ok(Arc::new(Self {
-            jobs: start_writer(connection).map_err(in_directory)?,
-            _lock: Some(lock),
-        }))
+        let writer = start_writer(connection).map_err(in_directory)?;
+        Ok(Arc::new(Self { writer, _lock: Some(lock) }))
     }
 
     /// Opens the file in `directory` beside a service that may have it open. Frees nothing.
@@ -185,7 +184,8 @@ impl Store {
         }
         let in_directory =
             |source| OpenError::Directory { path: directory.display().to_string(), source };
-        Ok(Arc::new(Self { jobs: start_writer(connection).map_err(in_directory)?, _lock: None }))
+        let writer = start_writer(connection).map_err(in_directory)?;
+        Ok(Arc::new(Self { writer, _lock: None }))
     }
 
     /// Runs `job` in a transaction and returns its value once the transaction is on disk.
@@ -205,7 +205,8 @@ impl Store {
         });
         let gone = || Fault::transient(Reason::QueueUnavailable, "the embedded engine has stopped");
         let answered = async {
-            self.jobs.send(Waiting { job, failed }).await.map_err(|_| gone())?;
+            let jobs = self.writer.jobs.as_ref().ok_or_else(gone)?;
+            jobs.send(Waiting { job, failed }).await.map_err(|_| gone())?;
             match done.await {
                 Ok(result) => result,
                 Err(_) => Err(failure.await.unwrap_or_else(|_| gone())),
@@ -242,12 +243,29 @@ fn restrict(path: &Path, mode: u32) {
     }
 }
 
-fn start_writer(connection: Connection) -> io::Result<mpsc::Sender<Waiting>> {
+/// The thread that owns the connection, and the way to it.
+struct Writer {
+    /// There until the end.
+    jobs: Option<mpsc::Sender<Waiting>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.jobs = None;
+        // Whoever removes the directory next must not meet SQLite as it removes its own files.
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread of the embedded engine panicked");
+        }
+    }
+}
+
+fn start_writer(connection: Connection) -> io::Result<Writer> {
     let (jobs, waiting) = mpsc::channel(WAITING);
-    thread::Builder::new()
+    let thread = thread::Builder::new()
         .name("authpost-sqlite".to_owned())
         .spawn(move || write_until_closed(connection, waiting))?;
-    Ok(jobs)
+    Ok(Writer { jobs: Some(jobs), thread: Some(thread) })
 }
 
 fn connect(file: &Path) -> rusqlite::Result<Connection> {
