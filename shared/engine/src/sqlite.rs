@@ -245,7 +245,7 @@ fn restrict(path: &Path, mode: u32) {
 
 /// The thread that owns the connection, and the way to it.
 struct Writer {
-    /// There until the end.
+    /// There until the thread is to end.
     jobs: Option<mpsc::Sender<Waiting>>,
     thread: Option<thread::JoinHandle<()>>,
 }

@@ -68,7 +68,7 @@ impl ClaimStore for RedisClaims {
         let mut call = self.claim.key(event_key(&self.prefix, &subject.event_id));
         call.arg(owner.to_string())
             .arg(milliseconds(self.terms.lease))
-            .arg(milliseconds(UNFINISHED_KEPT))
+            .arg(milliseconds(self.terms.lease + self.terms.sending + UNFINISHED_KEPT))
             .arg(milliseconds(self.terms.done));
         if let Some(user) = &subject.user {
             let Terms { user_limit, mail_limit, .. } = self.terms;
@@ -104,7 +104,7 @@ impl ClaimStore for RedisClaims {
     async fn sending(&self, lease: Lease) -> Result<Announced, (Lease, Fault)> {
         let mut call = self.sending.key(event_key(&self.prefix, lease.event_id()));
         call.arg(lease.owner().to_string()).arg(lease.fence());
-        call.arg(milliseconds(self.terms.sending)).arg(milliseconds(UNFINISHED_KEPT));
+        call.arg(milliseconds(self.terms.sending));
         if let Some(user) = &lease.subject().user {
             call.key(user_key(&self.prefix, user));
             call.arg(lease.subject().created()).arg(milliseconds(self.terms.done));

@@ -2,11 +2,13 @@
 -- With a user: KEYS[2] what is known of their events; ARGV: when this one was created, ms to remember the user.
 -- Returns RECORDED, LATE (the lease had passed to another owner) or ALREADY (another owner had completed it).
 if KEYS[2] then
-  local created = tonumber(ARGV[5])
-  local newest, accepted = unpack(redis.call('HMGET', KEYS[2], 'newest', 'accepted'))
-  if tonumber(accepted or '0') < created then
-    redis.call('HSET', KEYS[2], 'accepted', ARGV[5], 'newest', string.format('%.0f', math.max(tonumber(newest or '0'), created)))
-    redis.call('PEXPIRE', KEYS[2], ARGV[6])
+  local user = redis.call('HMGET', KEYS[2], 'newest', 'accepted')
+  if not user[2] or tonumber(user[2]) < tonumber(ARGV[5]) then
+    redis.call('HSET', KEYS[2], 'accepted', ARGV[5])
+    if not user[1] then
+      redis.call('HSET', KEYS[2], 'newest', ARGV[5])
+      redis.call('PEXPIRE', KEYS[2], ARGV[6])
+    end
   end
 end
 local state, owner, fence = unpack(redis.call('HMGET', KEYS[1], 'state', 'owner', 'fence'))

@@ -2,7 +2,7 @@
 for index, key in ipairs(KEYS) do
   if tonumber(redis.call('HGET', key, 'newest') or '0') < tonumber(ARGV[index + 1]) then
     redis.call('HSET', key, 'newest', ARGV[index + 1])
-    redis.call('PEXPIRE', key, ARGV[1])
+    if redis.call('PTTL', key) < tonumber(ARGV[1]) then redis.call('PEXPIRE', key, ARGV[1]) end
   end
 end
 return #KEYS
