@@ -9,6 +9,7 @@
 #[path = "../../tests/it/harness/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests use more of it")]
 mod harness;
+mod language;
 mod limits;
 mod load;
 mod report;
@@ -114,6 +115,8 @@ fn main() {
         let mut report = Report::default();
         runtime.block_on(hold(&mut report, &services));
         report.print_held();
+    } else if std::env::args().any(|argument| argument == "language") {
+        runtime.block_on(language::measure());
     } else {
         runtime.block_on(measure()).print();
     }

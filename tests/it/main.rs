@@ -28,6 +28,7 @@ mod journey;
 mod languages;
 mod mail_command;
 mod mail_programs;
+mod newest;
 mod outages;
 mod overload;
 mod postfix;
