@@ -6,6 +6,7 @@
 //! process and answer at once, and so take their share of the same cores. One figure a line, and
 //! next to it what it should reach.
 
+mod claims;
 #[path = "../../tests/it/harness/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests use more of it")]
 mod harness;
@@ -115,6 +116,9 @@ fn main() {
         let mut report = Report::default();
         runtime.block_on(hold(&mut report, &services));
         report.print_held();
+    } else if std::env::args().any(|argument| argument == "claims") {
+        let services = Services::private(&["redis"]);
+        runtime.block_on(claims::measure(&services));
     } else if std::env::args().any(|argument| argument == "language") {
         runtime.block_on(language::measure());
     } else {
