@@ -22,15 +22,19 @@ fn no_secret_is_in_what_the_arguments_print() {
     ];
     let mut seen = 0;
     for command in Cli::command().get_subcommands() {
-        let words: &[&str] =
-            if command.get_name() == "dead" { &["dead", "list"] } else { &[command.get_name()] };
-        let own = command.find_subcommand("list").unwrap_or(command);
+        let name = command.get_name();
+        let words: &[&str] = match name {
+            "dead" => &["dead", "list"],
+            "mail" => &["mail", "send", "--to=alice@example.com"],
+            _ => &[name],
+        };
+        let own = words.get(1).and_then(|name| command.find_subcommand(name)).unwrap_or(command);
         let is_option = |secret: &&&str| {
             let name = secret.trim_start_matches("--").split('=').next();
             own.get_arguments().any(|argument| argument.get_long() == name)
         };
         let options: Vec<&str> = SECRETS.iter().filter(is_option).copied().collect();
-        let id = if command.get_name() == "why" { vec!["event_1"] } else { Vec::new() };
+        let id = if name == "why" { vec!["event_1"] } else { Vec::new() };
         let line = ["authpost"].iter().chain(words).chain(&options).chain(&id);
         let parsed = Cli::try_parse_from(line).unwrap_or_else(|error| panic!("{error}"));
         let shown = format!("{parsed:?}");
