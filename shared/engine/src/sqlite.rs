@@ -19,6 +19,10 @@ use domain::fault::{Fault, Reason};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 
+use self::check::Damage;
+
+mod check;
+
 /// Most jobs in one transaction, which bounds how long the first one waits.
 const BATCH: usize = 256;
 
@@ -142,13 +146,14 @@ pub enum OpenError {
 /// are closed.
 pub struct Store {
     writer: Writer,
+    damage: Damage,
     /// Held, not read: its lock keeps a second service out while this one runs.
     _lock: Option<File>,
 }
 
 impl Store {
     /// Opens or creates `authpost.db` in `directory`, as the one service that uses it. Frees
-    /// everything that an earlier process had taken.
+    /// what an earlier process had taken from the queue.
     pub fn open(directory: &Path) -> Result<Arc<Self>, OpenError> {
         let path = directory.display().to_string();
         let in_directory = |source| OpenError::Directory { path: path.clone(), source };
@@ -164,9 +169,11 @@ impl Store {
         // SQLite gives its other files the mode of this one.
         create_private(&file).map_err(in_directory)?;
         let connection = connect(&file).map_err(|source| unusable(&shown, source))?;
+        let damage = Damage::default();
+        damage.look(&connection, &file).map_err(|source| unusable(&shown, source))?;
         prepare(&connection, &shown)?;
         let writer = start_writer(connection).map_err(in_directory)?;
-        Ok(Arc::new(Self { writer, _lock: Some(lock) }))
+        Ok(Arc::new(Self { writer, damage, _lock: Some(lock) }))
     }
 
     /// Opens the file in `directory` beside a service that may have it open. Frees nothing.
@@ -185,7 +192,12 @@ impl Store {
         let in_directory =
             |source| OpenError::Directory { path: directory.display().to_string(), source };
         let writer = start_writer(connection).map_err(in_directory)?;
-        Ok(Arc::new(Self { writer, _lock: None }))
+        Ok(Arc::new(Self { writer, damage: Damage::default(), _lock: None }))
+    }
+
+    /// Whether the file is damaged, as far as that is known.
+    pub fn is_damaged(&self) -> bool {
+        self.damage.is_found()
     }
 
     /// Runs `job` in a transaction and returns its value once the transaction is on disk.
@@ -277,6 +289,8 @@ fn connect(file: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -2048)?;
+    // After a burst the log is cut again.
+    connection.pragma_update(None, "journal_size_limit", 16 * 1024 * 1024)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
 }
@@ -302,23 +316,9 @@ fn prepare(connection: &Connection, path: &str) -> Result<(), OpenError> {
         SCHEMA_VERSION => {}
         found => return Err(OpenError::TooNew { path: path.to_owned(), found }),
     }
-    let health: String =
-        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(broken)?;
-    if health != "ok" {
-        return Err(broken(rusqlite::Error::SqliteFailure(
-            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
-            Some(health),
-        )));
-    }
     connection.execute_batch(ADDITIONS).map_err(broken)?;
-    // One process at a time: nobody works on what an earlier process had taken. "sending" stays: a
-    // mail may have been sent.
-    connection
-        .execute_batch(
-            "UPDATE queue SET taken = 0 WHERE taken = 1; \
-             UPDATE claims SET until_ms = 0 WHERE state <> 'done';",
-        )
-        .map_err(broken)
+    // One process at a time: nobody works on what an earlier process had taken.
+    connection.execute_batch("UPDATE queue SET taken = 0 WHERE taken = 1").map_err(broken)
 }
 
 #[expect(

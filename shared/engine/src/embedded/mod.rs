@@ -11,6 +11,7 @@ mod nonces;
 mod queue;
 mod records;
 mod search;
+mod sweep;
 mod users;
 
 pub use self::{

@@ -27,7 +27,7 @@ use runtime::metrics::Metrics;
 use rusqlite::{Connection, params};
 use tokio::sync::Notify;
 
-use super::{dead_letters::make_room, users};
+use super::{dead_letters::make_room, sweep::Sweeper, users};
 use crate::sqlite::Store;
 
 /// Dead letters are kept this long, like the broker's.
@@ -53,6 +53,7 @@ struct Inner {
     /// How many more dead letters certainly fit.
     dead_room: AtomicU64,
     healthy: AtomicBool,
+    sweeper: Sweeper,
 }
 
 impl EmbeddedQueue {
@@ -71,6 +72,7 @@ impl EmbeddedQueue {
             metrics,
             dead_room: AtomicU64::new(0),
             healthy: AtomicBool::new(true),
+            sweeper: Sweeper::default(),
         }))
     }
 
@@ -90,7 +92,9 @@ impl EmbeddedQueue {
     }
 
     fn state(&self) -> Result<(), Cow<'static, str>> {
-        if self.0.healthy.load(Ordering::Relaxed) {
+        if self.0.store.is_damaged() {
+            Err(Cow::Borrowed("the database is damaged"))
+        } else if self.0.healthy.load(Ordering::Relaxed) {
             Ok(())
         } else {
             Err(Cow::Borrowed("the last change was not stored"))
@@ -162,17 +166,8 @@ impl Inspect for EmbeddedQueue {
         let now = self.0.clock.now();
         let (now_ms, dead_before) =
             (now.as_millisecond(), milliseconds_before(now.as_millisecond(), DEAD_KEPT));
+        self.0.sweeper.start(&self.0.store, now_ms, dead_before);
         self.run(move |connection| {
-            connection
-                .prepare_cached("DELETE FROM dead WHERE died_ms < ?1")?
-                .execute([dead_before])?;
-            for sql in [
-                "DELETE FROM claims WHERE gone_ms < ?1",
-                "DELETE FROM users WHERE gone_ms < ?1",
-                "DELETE FROM languages WHERE gone_ms < ?1",
-            ] {
-                connection.prepare_cached(sql)?.execute([now_ms])?;
-            }
             let sql = "SELECT (SELECT count(*) FROM queue WHERE due_ms <= ?1), \
                        (SELECT count(*) FROM queue WHERE due_ms > ?1), \
                        (SELECT count(*) FROM dead)";

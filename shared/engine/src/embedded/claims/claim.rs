@@ -69,7 +69,9 @@ pub(super) fn claim(connection: &Connection, asked: &Asked) -> rusqlite::Result<
     let is_new = found.is_none();
     let (mut fence, mut history, mut held) = (1, History::default(), false);
     if let Some(Record { state, owner: holder, fence: last, history: before, until_ms }) = found {
-        held = matches!(state.as_str(), "lease" | "sending") && until_ms > *now;
+        // One process at a time uses the file: an earlier one works on nothing any more.
+        let is_alive = process_of(&holder) == process_of(owner);
+        held = matches!(state.as_str(), "lease" | "sending") && until_ms > *now && is_alive;
         match state.as_str() {
             "done" => return Ok(Claimed::Done),
             "superseded" => return Ok(Claimed::Refused(Claim::Superseded)),
@@ -100,6 +102,11 @@ pub(super) fn claim(connection: &Connection, asked: &Asked) -> rusqlite::Result<
         }
         Some(refusal) => Ok(Claimed::Refused(refusal)),
     }
+}
+
+/// The part of an owner's text that is the same for all owners of a process.
+fn process_of(owner: &str) -> &str {
+    owner.split('-').next().unwrap_or_default()
 }
 
 fn store(
