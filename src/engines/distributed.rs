@@ -79,11 +79,20 @@ impl DistributedEngine {
     }
 
     async fn examine_redis(&self) -> Vec<Finding> {
-        match self.redis.server_info().await {
-            Ok(server) => judge(&server),
+        match self.redis.server_info(&self.prefix).await {
+            Ok(Some(server)) => judge(&server),
+            Ok(None) => vec![
+                Finding::good(REDIS, "connected, and claims can be made"),
+                Finding::note(
+                    REDIS,
+                    "does not answer INFO",
+                    "make sure that maxmemory-policy is noeviction and appendonly is on",
+                ),
+            ],
             Err(fault) => {
-                let advice = "check REDIS_URL: host, port, user, password, and that it is the \
-                              master; in protected mode it closes connections from other machines";
+                let advice = "check REDIS_URL (host, port, user, password), the permissions of the \
+                              user and that it is the master; in protected mode it closes \
+                              connections from other machines";
                 vec![Finding::wrong(REDIS, fault.detail, advice)]
             }
         }

@@ -4,6 +4,7 @@ mod claims;
 mod languages;
 mod nonces;
 mod queue;
+mod redis_rights;
 
 use engine::redis::{RedisConfig, RedisConnection};
 use runtime::tls::Trust;

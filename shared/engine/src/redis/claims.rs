@@ -18,7 +18,9 @@ use redis::Script;
 
 use super::{
     connection::{RedisConnection, unexpected_reply},
-    event_key, mails_key, user_key,
+    event_key, mails_key,
+    probe::probe,
+    user_key,
 };
 
 /// A [`ClaimStore`] in Redis: one hash for each event.
@@ -152,7 +154,8 @@ impl ClaimStore for RedisClaims {
     }
 
     async fn ready(&self) -> Result<(), Cow<'static, str>> {
-        self.connection.ready().await
+        self.connection.ready().await?;
+        probe(&self.connection, &self.prefix).await.map_err(|fault| fault.detail)
     }
 }
 

@@ -117,7 +117,15 @@ impl RedisConnection {
         let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
         let connected =
             timeout(CONNECT, connecting).await.map_err(|_| unavailable("no connection in time"))?;
-        connected.map_err(|error| classify(&error))
+        let mut connection = connected.map_err(|error| classify(&error))?;
+        // Only a node of a cluster answers this without an error. Its keys are on several servers.
+        let question = redis::cmd("CLUSTER").arg("INFO").to_owned();
+        match timeout(REPLY, question.query_async::<redis::Value>(&mut connection)).await {
+            Ok(Ok(_)) => Err(unavailable(CLUSTER)),
+            Ok(Err(error)) if error.is_io_error() => Err(classify(&error)),
+            Ok(Err(_)) => Ok(connection),
+            Err(_) => Err(unavailable("no reply in time")),
+        }
     }
 
     async fn discard(&self, generation: u64) {
@@ -191,27 +199,6 @@ impl RedisConnection {
             }
         }
     }
-
-    /// Asks the server about itself.
-    pub async fn server_info(&self) -> Result<ServerInfo, Fault> {
-        self.ready().await.map_err(|why| Fault::transient(Reason::DedupeUnavailable, why))?;
-        let info: redis::InfoDict = self.command(&redis::cmd("INFO")).await?;
-        Ok(ServerInfo {
-            version: info.get("redis_version").unwrap_or_default(),
-            eviction_policy: info.get("maxmemory_policy"),
-            append_only: info.get::<i64>("aof_enabled") == Some(1),
-        })
-    }
-}
-
-/// What a server says about itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerInfo {
-    pub version: String,
-    /// `maxmemory-policy`; must be `noeviction`. `None` if the server does not tell.
-    pub eviction_policy: Option<String>,
-    /// Whether every write goes to the append-only file.
-    pub append_only: bool,
 }
 
 /// A reply that none of our scripts gives.
@@ -240,25 +227,60 @@ fn is_unusable_after(error: &RedisError) -> bool {
         )
 }
 
-/// Every error is transient for an event: a password or a permission that is refused today can be
-/// fixed by an operator while the event waits in the queue.
+/// Every error is transient for an event: what is refused today can be fixed by an operator while the
+/// event waits in the queue.
 fn classify(error: &RedisError) -> Fault {
     use redis::ErrorKind;
     unavailable(match error.kind() {
         ErrorKind::Io if error.is_timeout() => "no reply in time",
         ErrorKind::Io if error.is_connection_refusal() => "the connection was refused",
         ErrorKind::Io => "the connection broke",
-        ErrorKind::AuthenticationFailed => "the user name or password was refused",
-        ErrorKind::Server(ServerErrorKind::ReadOnly) => "this server is a read-only replica",
-        ErrorKind::Server(ServerErrorKind::BusyLoading) => "the server is loading its data",
-        ErrorKind::Server(ServerErrorKind::MasterDown) => "the replica has lost its master",
-        ErrorKind::Server(ServerErrorKind::NoPerm) => {
-            "this user may not run the scripts (EVALSHA, SCRIPT LOAD)"
-        }
-        ErrorKind::Server(_) => "the server refused the command",
-        _ => "an unexpected reply",
+        ErrorKind::AuthenticationFailed => PASSWORD,
+        _ => refusal(error),
     })
 }
+
+const PASSWORD: &str = "the user name or password was refused";
+
+/// What a server means by the code of its error, or by one within the error of a script, where
+/// releases before 7 have it.
+fn refusal(error: &RedisError) -> &'static str {
+    let (code, detail) = (error.code().unwrap_or_default(), error.detail().unwrap_or_default());
+    let is = |wanted: &str| code == wanted || detail.contains(&format!("-{wanted} "));
+    let known = [
+        ("READONLY", "this server is a read-only replica"),
+        ("LOADING", "the server is loading its data"),
+        ("MASTERDOWN", "the replica has lost its master"),
+        ("OOM", "the memory of the server is full (maxmemory), and it evicts nothing"),
+        ("MISCONF", "the server cannot save its data and takes no writes (MISCONF): see its disk"),
+        ("NOREPLICAS", "the server has too few replicas to take writes (min-replicas-to-write)"),
+        ("NOAUTH", NO_PASSWORD),
+        ("WRONGPASS", PASSWORD),
+        ("NOPERM", "this user lacks a permission: EVALSHA, SCRIPT LOAD and the keys of the prefix"),
+        ("MOVED", CLUSTER),
+        ("ASK", CLUSTER),
+        ("CROSSSLOT", CLUSTER),
+        ("CLUSTERDOWN", CLUSTER),
+    ];
+    let found = known.into_iter().find(|(code, _)| is(code));
+    match found {
+        Some((_, meaning)) => meaning,
+        // Without a password, a call with many arguments is refused before it is understood.
+        None if detail.contains("unauthenticated") => NO_PASSWORD,
+        None if matches!(
+            error.kind(),
+            redis::ErrorKind::Server(_) | redis::ErrorKind::Extension
+        ) =>
+        {
+            "the server refused the command"
+        }
+        None => "an unexpected reply",
+    }
+}
+
+const NO_PASSWORD: &str = "the server asks for a password, and REDIS_URL has none";
+
+const CLUSTER: &str = "this server is a node of a Redis Cluster, which is not supported";
 
 #[cfg(test)]
 mod tests;

@@ -9,14 +9,16 @@ mod connection;
 mod languages;
 mod newest;
 mod nonces;
+mod probe;
 mod records;
 
 pub use self::{
     claims::RedisClaims,
-    connection::{InvalidRedisUrl, RedisConfig, RedisConnection, ServerInfo},
+    connection::{InvalidRedisUrl, RedisConfig, RedisConnection},
     languages::RedisLanguages,
     newest::NotingPublisher,
     nonces::RedisNonces,
+    probe::ServerInfo,
     records::RedisRecords,
 };
 

@@ -9,7 +9,9 @@ fn every_error_is_retried_and_only_unusable_connections_are_discarded() {
     for (error, discarded, says) in [
         (server(ServerErrorKind::ReadOnly), true, "read-only"),
         (server(ServerErrorKind::BusyLoading), true, "loading"),
-        (server(ServerErrorKind::NoPerm), false, "may not run"),
+        (server(ServerErrorKind::NoPerm), false, "lacks a permission"),
+        (server(ServerErrorKind::Moved), false, "node of a Redis Cluster"),
+        (server(ServerErrorKind::CrossSlot), false, "node of a Redis Cluster"),
         (server(ServerErrorKind::ResponseError), false, "refused the command"),
         (io(std::io::ErrorKind::TimedOut), true, "in time"),
         (io(std::io::ErrorKind::ConnectionRefused), true, "was refused"),
