@@ -18,8 +18,34 @@ use super::topology::{Names, Queue, queues};
 pub(super) async fn declare(connection: &Connection, names: &Names) -> lapin::Result<()> {
     match at_once(connection, names).await {
         Err(error) if is_refusal(&error) => each_alone(connection, names).await,
+        Err(error) if is_forbidden(&error) => look(connection, names).await,
         result => result,
     }
+}
+
+/// A user without the permission "configure" uses what somebody else has declared. Looking needs no
+/// permission; what is missing is an error that names it.
+async fn look(connection: &Connection, names: &Names) -> lapin::Result<()> {
+    let channel = connection.create_channel().await?;
+    let options = ExchangeDeclareOptions {
+        durable: true,
+        passive: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    for (name, kind) in
+        [(names.fallback(), ExchangeKind::Fanout), (names.events(), ExchangeKind::Direct)]
+    {
+        channel.exchange_declare(name.into(), kind, options, FieldTable::default()).await?;
+    }
+    let queues = queues(names);
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
+    let there = queues.iter().map(|queue| {
+        channel.queue_declare(queue.name.clone().into(), options, FieldTable::default())
+    });
+    try_join_all(there).await?;
+    close(channel);
+    tracing::info!("this user may declare nothing: the queues are used as they are");
+    Ok(())
 }
 
 /// All on one channel, each request sent without waiting for the answer to the one before: two
@@ -108,6 +134,17 @@ fn close(channel: Channel) {
     tokio::spawn(async move { channel.close(200, "declared".into()).await });
 }
 
+/// PRECONDITION_FAILED: it exists with other arguments.
 fn is_refusal(error: &lapin::Error) -> bool {
-    matches!(error.kind(), lapin::ErrorKind::ProtocolError(amqp) if amqp.get_id() == 406)
+    has_code(error, 406)
+}
+
+/// ACCESS_REFUSED: this user may not do that.
+fn is_forbidden(error: &lapin::Error) -> bool {
+    has_code(error, 403)
+}
+
+/// Whether the broker gave this reply code (AMQP 0-9-1, 1.2).
+fn has_code(error: &lapin::Error, code: u16) -> bool {
+    matches!(error.kind(), lapin::ErrorKind::ProtocolError(amqp) if amqp.get_id() == code)
 }

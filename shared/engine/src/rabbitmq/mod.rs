@@ -24,6 +24,8 @@ pub use self::{
     topology::Names,
 };
 
+use std::borrow::Cow;
+
 use domain::fault::{Fault, Reason};
 use lapin::types::AMQPValue;
 
@@ -38,18 +40,25 @@ const QUEUED_AT: &str = "x-authpost-queued-at";
 /// Header: the reason in one clause.
 const DETAIL: &str = "x-authpost-detail";
 
+/// Longest text of the broker's that is repeated, in characters.
+const MAX_SAID: usize = 200;
+
 /// Every failure of the broker is transient: none of them is the event's fault.
 fn classify(error: &lapin::Error) -> Fault {
     use lapin::ErrorKind;
-    let detail = match error.kind() {
+    let detail: Cow<'static, str> = match error.kind() {
         ErrorKind::IOError(_) | ErrorKind::MissingHeartbeatError => {
-            "the connection to the broker broke"
+            "the connection to the broker broke".into()
         }
-        ErrorKind::ProtocolError(_) => "the broker refused the request",
+        // Names the queue, the virtual host or the permission.
+        ErrorKind::ProtocolError(refusal) => {
+            let said: String = refusal.get_message().as_str().chars().take(MAX_SAID).collect();
+            format!("the broker refused the request: {said}").into()
+        }
         ErrorKind::InvalidConnectionState(_) | ErrorKind::InvalidChannelState(..) => {
-            "not connected to the broker"
+            "not connected to the broker".into()
         }
-        _ => "the broker did not do as asked",
+        _ => "the broker did not do as asked".into(),
     };
     Fault::transient(Reason::QueueUnavailable, detail)
 }
