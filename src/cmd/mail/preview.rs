@@ -10,6 +10,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use clap::Args;
 use domain::{clock::Clock as _, ids::ClientId, login_code::Code};
 use hyper::{Method, Request, StatusCode, body::Incoming, header};
+use parking_lot::Mutex;
 use runtime::{
     clock::SystemClock,
     http::{self, Answer, Limits},
@@ -58,6 +59,33 @@ pub(super) fn preview(args: PreviewArgs) -> ExitCode {
     block_on(serve(args.port, args.mails))
 }
 
+/// What was read of the files, or why it cannot be used.
+type Read = Result<Arc<Templates>, String>;
+
+/// The files that make the mails. Read again when one has changed.
+struct Files {
+    options: MailOptions,
+    /// With the stamp of the files that it comes from.
+    read: Mutex<Option<(String, Read)>>,
+}
+
+impl Files {
+    /// The stamp of the files now, and what is in them.
+    fn read(&self) -> (String, Read) {
+        let stamp = stamp(self.options.template_dir.as_deref());
+        let mut read = self.read.lock();
+        match &*read {
+            Some((of, templates)) if *of == stamp => (stamp, templates.clone()),
+            _ => {
+                let templates = read_templates(self.options.clone());
+                let templates = templates.map(Arc::new).map_err(|problems| problems.to_string());
+                *read = Some((stamp.clone(), templates.clone()));
+                (stamp, templates)
+            }
+        }
+    }
+}
+
 /// Serves until Ctrl-C or SIGTERM.
 async fn serve(port: u16, options: MailOptions) -> anyhow::Result<ExitCode> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
@@ -69,11 +97,11 @@ async fn serve(port: u16, options: MailOptions) -> anyhow::Result<ExitCode> {
         "Open http://{} in a browser. The page follows the files. Press Ctrl-C to stop.",
         listener.local_addr()?
     ));
-    let options = Arc::new(options);
+    let files = Arc::new(Files { options, read: Mutex::default() });
     let limits = Limits::new(64, Duration::from_secs(1));
     let stop = CancellationToken::new();
     let serving = http::serve(listener, limits, stop, Arc::new(|_| {}), move |request| {
-        std::future::ready(route(&options, &request))
+        std::future::ready(route(&files, &request))
     });
     tokio::select! {
         () = serving => {}
@@ -83,7 +111,7 @@ async fn serve(port: u16, options: MailOptions) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn route(options: &MailOptions, request: &Request<Incoming>) -> Answer {
+fn route(files: &Files, request: &Request<Incoming>) -> Answer {
     let query = request.uri().query().unwrap_or_default();
     let query: HashMap<String, String> =
         url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
@@ -93,8 +121,8 @@ fn route(options: &MailOptions, request: &Request<Incoming>) -> Answer {
         (&Method::GET, "/page.js") => {
             guarded("text/javascript; charset=utf-8", SCRIPT, PAGE_POLICY)
         }
-        (&Method::GET, "/mails") => http::json(StatusCode::OK, &mails(options, &query)),
-        (&Method::GET, "/mail") => match mail(options, &query) {
+        (&Method::GET, "/mails") => http::json(StatusCode::OK, &mails(files, &query)),
+        (&Method::GET, "/mail") => match mail(files, &query) {
             Some(html) => guarded("text/html; charset=utf-8", html, MAIL_POLICY),
             None => http::problem(StatusCode::NOT_FOUND, "not_found", "There is no such mail."),
         },
@@ -111,12 +139,12 @@ fn guarded(kind: &'static str, body: impl Into<bytes::Bytes>, policy: &'static s
 
 /// What the page shows, or why there is nothing to show. With `since`, the stamp that the page
 /// knows, only whether that is still so.
-fn mails(options: &MailOptions, query: &HashMap<String, String>) -> Value {
-    let stamp = stamp(options.template_dir.as_deref());
+fn mails(files: &Files, query: &HashMap<String, String>) -> Value {
+    let (stamp, templates) = files.read();
     if query.get("since") == Some(&stamp) {
         return json!({ "stamp": stamp, "unchanged": true });
     }
-    match read_templates(options.clone()) {
+    match templates {
         Ok(templates) => {
             let client = client(query);
             let all = templates.languages().all();
@@ -129,7 +157,7 @@ fn mails(options: &MailOptions, query: &HashMap<String, String>) -> Value {
             let clients: Vec<String> = templates.clients().map(ToString::to_string).collect();
             json!({ "stamp": stamp, "clients": clients, "mails": mails })
         }
-        Err(problems) => json!({ "stamp": stamp, "error": problems.to_string() }),
+        Err(problems) => json!({ "stamp": stamp, "error": problems }),
     }
 }
 
@@ -157,8 +185,9 @@ fn describe(language: &Language, sample: &Sample) -> Value {
 }
 
 /// The HTML of one mail, as a mail program in light or dark mode shows it.
-fn mail(options: &MailOptions, query: &HashMap<String, String>) -> Option<String> {
-    let templates = read_templates(options.clone()).ok()?;
+fn mail(files: &Files, query: &HashMap<String, String>) -> Option<String> {
+    let (_, templates) = files.read();
+    let templates = templates.ok()?;
     let language = templates.languages().get(query.get("language")?)?;
     let sample = sample(&templates, language, client(query).as_ref())?;
     let dark = query.get("mode").is_some_and(|mode| mode == "dark");

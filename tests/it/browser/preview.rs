@@ -31,7 +31,8 @@ async fn the_preview_follows_the_files() {
     assert!(error.contains("brand.toml, line 3: the contrast of #999999"), "{error}");
 
     fs::write(&brand, "[brand]\nname = \"R2D2X\"\n").expect("written");
-    reads(&browser, "16 languages, 16 problems").await;
+    // In the Japanese subject it stands between brackets that no phone knows.
+    reads(&browser, "16 languages, 15 problems").await;
     assert!(browser.text(".problems").await.contains("a phone takes \"R2D2X\""));
     browser.close().await;
     preview.stop();
