@@ -324,6 +324,17 @@ async fn all_users_together_have_a_limit(subject: Subject) {
     .await;
 }
 
+/// One process at a time uses the file, so nobody waits for the lease of an earlier one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_earlier_process_held_in_the_file_is_free() {
+    let subject = Subject::embedded();
+    let (earlier, later) = (Owners::new(1), Owners::new(2));
+    drop(subject.sending(earlier.next()).await);
+    assert!(matches!(subject.claim(earlier.next()).await, Claim::Busy(_)));
+    let lease = subject.fresh(later.next()).await;
+    assert!(lease.history().crashed_sending, "a mail may have been sent");
+}
+
 async fn it_is_ready(subject: Subject) {
     assert_eq!(subject.store.ready().await, Ok(()));
 }

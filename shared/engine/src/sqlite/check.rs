@@ -2,7 +2,7 @@
 //! the service runs.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -40,17 +40,31 @@ impl Damage {
         sound(connection)
     }
 
-    fn look_beside(&self, file: &PathBuf) {
+    fn look_beside(&self, file: &Path) {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let found = Connection::open_with_flags(file, flags).and_then(|it| sound(&it));
-        if let Err(error) = found {
-            tracing::error!(
-                path = %file.display(), %error,
-                "the database is damaged: restore it from a backup, or move it away to start empty"
-            );
-            self.0.store(true, Ordering::Relaxed);
+        match found {
+            Ok(()) => {}
+            Err(error) if is_damage(&error) => {
+                tracing::error!(
+                    path = %file.display(), %error,
+                    "the database is damaged: restore it from a backup, or move it away to start \
+                     empty"
+                );
+                self.0.store(true, Ordering::Relaxed);
+            }
+            Err(error) => {
+                tracing::warn!(
+                    path = %file.display(), %error, "the database could not be checked for damage"
+                );
+            }
         }
     }
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
 
 /// `Err` with what is wrong with the file.
@@ -61,4 +75,31 @@ fn sound(connection: &Connection) -> rusqlite::Result<()> {
     }
     let corrupt = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
     Err(rusqlite::Error::SqliteFailure(corrupt, Some(health)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt as _;
+
+    #[test]
+    fn damage_is_found_beside_the_service_and_nothing_else_is_taken_for_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("large.db");
+        let damage = Damage::default();
+        damage.look_beside(&file);
+        assert!(!damage.is_found(), "a file that cannot be opened");
+        let connection = Connection::open(&file).expect("opens");
+        let rows = "CREATE TABLE t (a TEXT); CREATE INDEX i ON t (a);
+                    WITH n (v) AS (SELECT 1 UNION ALL SELECT v + 1 FROM n LIMIT 5000)
+                    INSERT INTO t SELECT 'row ' || v FROM n;";
+        connection.execute_batch(rows).expect("filled");
+        drop(connection);
+        damage.look_beside(&file);
+        assert!(!damage.is_found(), "a sound file");
+        let handle = std::fs::File::options().write(true).open(&file).expect("opens");
+        handle.write_all_at(&[0x5a; 512], 3 * 4096).expect("written");
+        damage.look_beside(&file);
+        assert!(damage.is_found());
+    }
 }
