@@ -15,6 +15,7 @@ mod why;
 
 use std::{io::Write as _, process::ExitCode};
 
+use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use runtime::{
     telemetry::{self, LogFormat},
@@ -96,6 +97,13 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
         if value.is_some_and(|value| value.is_empty()) { option.env(None::<&str>) } else { option }
     };
     command.mut_args(unset).mut_subcommands(without_empty_variables)
+}
+
+/// A listener on this machine alone; port 0 for any free one.
+async fn loopback(port: u16) -> anyhow::Result<tokio::net::TcpListener> {
+    tokio::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port))
+        .await
+        .with_context(|| format!("cannot use port {port} on 127.0.0.1"))
 }
 
 /// Reports an invalid command line or configuration on standard error.

@@ -1,20 +1,17 @@
 //! The page of the demo: request a code, or sign in, and watch the mail arrive.
 
-use std::{net::Ipv4Addr, process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
 use domain::{address::EmailAddress, language::LanguageTag};
 use hyper::{Method, Request, StatusCode, body::Incoming, header};
 use runtime::http::{self, Answer, Bodies, Limits};
 use sandbox::readable;
 use serde_json::json;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{print, world::Demo};
+use crate::cmd::loopback;
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
@@ -28,9 +25,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
 
 /// Serves until Ctrl-C or SIGTERM.
 pub(super) async fn serve(demo: &Demo, port: u16) -> anyhow::Result<ExitCode> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-        .await
-        .with_context(|| format!("cannot use port {port} on 127.0.0.1"))?;
+    let listener = loopback(port).await?;
     // Before anybody can know the address.
     let (mut interrupt, mut terminate) =
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);

@@ -1,11 +1,8 @@
 //! `authpost mail preview`: a page with the mails of every language, which shows changes of the
 //! files at once.
 
-use std::{
-    collections::HashMap, net::Ipv4Addr, path::Path, process::ExitCode, sync::Arc, time::Duration,
-};
+use std::{collections::HashMap, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use clap::Args;
 use domain::{clock::Clock as _, ids::ClientId, login_code::Code};
@@ -16,10 +13,7 @@ use runtime::{
     http::{self, Answer, Limits},
 };
 use serde_json::{Value, json};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use worker::mail::{
     languages::{FOLDER, Language},
@@ -29,7 +23,7 @@ use worker::mail::{
 
 use super::lint::name;
 use crate::{
-    cmd::{block_on, print},
+    cmd::{block_on, loopback, print},
     config::{args::MailOptions, read_templates},
 };
 
@@ -88,9 +82,7 @@ impl Files {
 
 /// Serves until Ctrl-C or SIGTERM.
 async fn serve(port: u16, options: MailOptions) -> anyhow::Result<ExitCode> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-        .await
-        .with_context(|| format!("cannot use port {port} on 127.0.0.1"))?;
+    let listener = loopback(port).await?;
     let (mut interrupt, mut terminate) =
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     print(&format!(

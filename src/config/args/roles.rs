@@ -159,7 +159,7 @@ pub struct MailOptions {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Worker")]
 pub struct WorkerOptions {
-    /// Most codes read from WorkOS per second by this process; 0 for no limit
+    /// Most codes and users read from WorkOS per second by this process; 0 for no limit
     #[arg(long, env = "AUTHPOST_WORKOS_RATE", default_value = "60", value_name = "COUNT")]
     pub workos_rate: String,
     /// URL of the relay: smtps://user:password@host:465, smtp://user:password@host:587 (STARTTLS

@@ -66,7 +66,8 @@ fn what_is_fetched_is_found() {
 
 #[test]
 fn text_that_cannot_be_read_is_found() {
-    let style = "<style>@media (prefers-color-scheme: dark) { .c { background: #1f2229 !important; } .t { color: #e8eaee !important } }</style>";
+    let style = "<style>@media (prefers-color-scheme: dark) { \
+                 .c { background: #1f2229 !important; } .t { color: #e8eaee !important } }</style>";
     for (body, modes) in [
         ("<p style=\"color:#999999\">048159</p>", vec!["light", "dark"]),
         (
