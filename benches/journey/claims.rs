@@ -5,7 +5,6 @@ use std::{io::Write as _, sync::Arc, time::Duration};
 use domain::claims::{
     Claim, ClaimStore, Completion, Lease, Limit, Owners, Sending, Subject, Terms,
 };
-use domain::ids::{EventId, UserId};
 use engine::redis::{RedisClaims, RedisConfig, RedisConnection};
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
@@ -81,13 +80,11 @@ async fn round(services: &Services) -> [f64; 3] {
 }
 
 fn subject(n: i64) -> Subject {
-    Subject {
-        event_id: EventId::parse(format!("event_{n:08}")).expect("valid"),
-        user: Some(UserId::parse(format!("user_{:08}", n / 2)).expect("valid")),
-        created_at: Timestamp::from_millisecond(1_764_195_000_000 + n).expect("a time"),
-        // Calls that are under way at once may change places.
-        gives_way: false,
-    }
+    let created = Timestamp::from_millisecond(1_764_195_000_000 + n).expect("a time");
+    let (name, user) = (format!("{n:08}"), format!("{:08}", n / 2));
+    let event = Arc::new(sandbox::events::event_of(&name, &user, created));
+    // Calls that are under way at once may change places.
+    Subject { event, attempt: 1, gives_way: false }
 }
 
 /// Microseconds spent in scripts, and calls of them.

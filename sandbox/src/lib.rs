@@ -5,6 +5,7 @@
 //! clients, over the same protocols, as they reach the real ones.
 
 pub mod clock;
+pub mod events;
 pub mod inbox;
 pub mod proxy;
 pub mod readable;

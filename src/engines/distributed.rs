@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use domain::{
+    clock::Clock,
     language::SeenLanguages,
     nonces::NonceStore,
-    queue::{Depths, Inspect as _, Publish, dead_letters::DeadLetters, search::Search},
+    queue::{Depths, Inspect as _, Publish, dead_letters::DeadLetters},
     records::Records,
 };
 use engine::{
@@ -37,6 +38,7 @@ pub(super) struct DistributedEngine {
     publish: Arc<dyn Publish>,
     redis: Arc<RedisConnection>,
     prefix: String,
+    clock: Arc<dyn Clock>,
 }
 
 impl DistributedEngine {
@@ -47,8 +49,15 @@ impl DistributedEngine {
         let publisher = Arc::new(RabbitPublisher::new(broker.clone(), Arc::clone(&deps.clock)));
         let redis = Arc::new(RedisConnection::new(&redis));
         let confirmed = Arc::clone(&publisher) as Arc<dyn Publish>;
-        let publish = Arc::new(NotingPublisher::new(confirmed, Arc::clone(&redis), &prefix));
-        Self { broker, publisher, publish, redis, prefix }
+        let publish = Arc::new(NotingPublisher::new(
+            confirmed,
+            Arc::clone(&redis),
+            &prefix,
+            Arc::clone(&deps.clock),
+            Arc::clone(&deps.metrics),
+        ));
+        let clock = Arc::clone(&deps.clock);
+        Self { broker, publisher, publish, redis, prefix, clock }
     }
 
     fn operator(&self) -> Arc<RabbitOperator> {
@@ -114,14 +123,11 @@ impl OpenEngine for DistributedEngine {
     }
 
     fn records(&self) -> Arc<dyn Records> {
-        Arc::new(RedisRecords::new(Arc::clone(&self.redis), &self.prefix))
+        let clock = Arc::clone(&self.clock);
+        Arc::new(RedisRecords::new(Arc::clone(&self.redis), &self.prefix, clock))
     }
 
     fn dead_letters(&self) -> Arc<dyn DeadLetters> {
-        self.operator()
-    }
-
-    fn search(&self) -> Arc<dyn Search> {
         self.operator()
     }
 

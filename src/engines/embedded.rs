@@ -10,7 +10,7 @@ use domain::{
     clock::Clock,
     language::SeenLanguages,
     nonces::NonceStore,
-    queue::{Publish, dead_letters::DeadLetters, search::Search},
+    queue::{Publish, dead_letters::DeadLetters},
     records::Records,
 };
 use engine::{
@@ -84,10 +84,6 @@ impl OpenEngine for EmbeddedEngine {
     }
 
     fn dead_letters(&self) -> Arc<dyn DeadLetters> {
-        self.operator()
-    }
-
-    fn search(&self) -> Arc<dyn Search> {
         self.operator()
     }
 

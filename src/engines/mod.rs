@@ -11,7 +11,7 @@ use domain::{
     claims::ClaimStore,
     language::SeenLanguages,
     nonces::NonceStore,
-    queue::{Consume, Inspect, Publish, dead_letters::DeadLetters, search::Search},
+    queue::{Consume, Inspect, Publish, dead_letters::DeadLetters},
     records::Records,
 };
 use engine::sqlite::OpenError;
@@ -62,9 +62,6 @@ pub trait OpenEngine: Send + Sync {
     fn records(&self) -> Arc<dyn Records>;
 
     fn dead_letters(&self) -> Arc<dyn DeadLetters>;
-
-    /// The search for queued events.
-    fn search(&self) -> Arc<dyn Search>;
 
     /// The ports of a worker.
     fn worker(&self, settings: &WorkerSettings) -> WorkerPorts;

@@ -59,22 +59,21 @@ async fn the_life_of_an_event(world: &World, env: &Env) {
     assert!(known && said.contains("sent; accepted as SANDBOX at 127.0.0.1:"), "{said}");
     is_found_by_each_name(env, &refused).await;
     an_event_of_the_emulator_is_found(world, &program, env).await;
-    // Of a mailed event only the event id is on record; WorkOS knows the rest.
-    assert!(!why(env, &[&sent.id]).await.0);
-    let (known, said) = why(env, &["--workos", "--user", &sent.user_id]).await;
-    assert!(
-        known
-            && said.contains("sent; accepted as SANDBOX at 127.0.0.1:")
-            && said.contains(&sent.id),
-        "{said}"
-    );
+    for args in [vec![sent.id.as_str()], vec!["--user", &sent.user_id], vec!["--workos", &sent.id]]
+    {
+        let (known, said) = why(env, &args).await;
+        let told =
+            ["sent; accepted as SANDBOX at 127.0.0.1:", "mailed by attempt 1 (+", &sent.event_id];
+        assert!(known && told.iter().all(|part| said.contains(part)), "{args:?}: {said}");
+    }
     let (known, said) = why(env, &["--workos", &missed.id]).await;
     assert!(
         known && said.contains("never arrived here") && said.contains(&missed.event_id),
         "{said}"
     );
-    let (known, said) = why(env, &["--json", "event_unknown"]).await;
+    let (known, said) = why(env, &["event_unknown"]).await;
     assert!(!known && said.contains("unknown here; ask WorkOS too with --workos"), "{said}");
+    assert!(!why(env, &["--json", "event_unknown"]).await.0);
     assert!(!why(env, &["x"]).await.0);
 
     a_retry_is_seen(world, env, &program).await;
@@ -104,8 +103,12 @@ async fn is_found_by_each_name(env: &Env, refused: &MagicAuth) {
 async fn a_retry_is_seen(world: &World, env: &Env, program: &Program) {
     world.workos.answer_instead((0..3).map(|_| Override::Answer(500, Vec::new(), String::new())));
     let resting = world.ask(program, "dave@example.com").await;
-    let waiting =
-        async || why(env, &[&resting.event_id]).await.1.contains("waiting in retry for attempt");
+    let waiting = async || {
+        why(env, &[&resting.event_id])
+            .await
+            .1
+            .contains("waiting for attempt 2, after workos_unavailable")
+    };
     eventually("it is seen resting", async || waiting().await.then_some(())).await;
     in_time("the mail", world.inbox.reached(3)).await;
     assert_eq!(world.copies(&resting), 1, "a look has cost nothing");

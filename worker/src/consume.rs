@@ -9,7 +9,7 @@ use domain::{
     claims::Subject,
     event::{QueuedEvent, Undecodable},
     fault::{Fault, Reason},
-    queue::{Consume, Delivery},
+    queue::{Consume, Delivery, Receipt},
 };
 use futures_util::FutureExt as _;
 use runtime::trace;
@@ -101,7 +101,9 @@ async fn handle(worker: &Worker, delivery: Delivery) {
     worker.metrics.delivery(delivery.queued_at.map(|then| worker.metrics.age(then, now)));
     worker.metrics.in_flight(true);
     let attempt = delivery.attempt;
-    let outcome = match &delivery.event {
+    let Delivery { event, receipt, .. } = delivery;
+    let event = event.map(Arc::new);
+    let outcome = match &event {
         Ok(event) => {
             let working = AssertUnwindSafe(process(worker, event, attempt)).catch_unwind();
             working.await.unwrap_or_else(|panic| panicked(&*panic))
@@ -109,7 +111,7 @@ async fn handle(worker: &Worker, delivery: Delivery) {
         Err(error) => undecodable(worker, error, attempt),
     };
     update_breaker(worker, &outcome);
-    settle(worker, delivery, outcome).await;
+    settle(worker, receipt, Settled { event: event.ok(), attempt, outcome }).await;
     worker.metrics.in_flight(false);
 }
 
@@ -158,19 +160,26 @@ fn update_breaker(worker: &Worker, outcome: &Outcome) {
     }
 }
 
-async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome) {
-    let attempt = delivery.attempt;
-    let event = delivery.event.as_ref().ok().cloned();
-    let settled = trace::within(&trace::step("settle"), delivery.settle(outcome.verdict())).await;
+/// What came of a delivery.
+struct Settled {
+    /// The event, if the message was one.
+    event: Option<Arc<QueuedEvent>>,
+    attempt: u32,
+    outcome: Outcome,
+}
+
+async fn settle(worker: &Worker, receipt: Box<dyn Receipt>, done: Settled) {
+    let Settled { event, attempt, outcome } = done;
+    let settled = trace::within(&trace::step("settle"), receipt.settle(outcome.verdict())).await;
     record_in_span(&outcome);
-    log(worker, event.as_ref(), attempt, &outcome);
+    log(worker, event.as_deref(), attempt, &outcome);
     match settled {
         Ok(()) => {
             let (ending, reason) = outcome.labels();
             worker.metrics.outcome(ending, reason, attempt);
             match outcome {
                 Outcome::Retry { stage, .. } => worker.metrics.retry(stage),
-                Outcome::Dead { .. } => withdraw(worker, event.as_ref()).await,
+                Outcome::Dead { .. } => withdraw(worker, event.as_ref(), attempt).await,
                 _ => {}
             }
         }
@@ -183,9 +192,9 @@ async fn settle(worker: &Worker, delivery: Delivery, outcome: Outcome) {
 }
 
 /// Lets older events of the user go on, which gave way to this one.
-async fn withdraw(worker: &Worker, event: Option<&QueuedEvent>) {
+async fn withdraw(worker: &Worker, event: Option<&Arc<QueuedEvent>>, attempt: u32) {
     let Some(event) = event.filter(|event| event.user_id.is_some()) else { return };
-    let subject = Subject::of(event, worker.clock.now());
+    let subject = Subject::of(event, attempt, worker.clock.now());
     if let Err(fault) = worker.claims.withdraw(&subject).await {
         tracing::debug!(event_id = %event.event_id, %fault, "older events give way for longer");
     }

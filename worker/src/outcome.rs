@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use domain::{
+    claims::{GivenBack, Next},
     fault::{Fault, Reason, Severity},
     queue::Verdict,
     retry::{self, Policy, Stage},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use runtime::metrics::labels::Ending;
 
 use crate::mail::Accepted;
@@ -100,6 +101,23 @@ impl Outcome {
             }
             Self::Dead { fault } => {
                 Verdict::DeadLetter { reason: fault.reason, detail: fault.detail.clone() }
+            }
+        }
+    }
+
+    /// What the record of the event says after an attempt that mailed nothing. `None` if the record
+    /// says it already.
+    pub fn given_back(&self, now: Timestamp) -> Option<GivenBack> {
+        match self {
+            Self::Sent(_) | Self::Duplicate | Self::Superseded => None,
+            Self::Expired { after } => Some(GivenBack::new(Next::Expired, *after, "")),
+            Self::Retry { stage, fault, .. } => {
+                let delay = SignedDuration::try_from(stage.delay()).unwrap_or_default();
+                let next = Next::Retry(now.saturating_add(delay).unwrap_or(now));
+                Some(GivenBack::new(next, fault.reason, &fault.detail))
+            }
+            Self::Dead { fault } => {
+                Some(GivenBack::new(Next::DeadLetter, fault.reason, &fault.detail))
             }
         }
     }

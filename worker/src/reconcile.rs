@@ -7,8 +7,14 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{
-    clock::Clock, event::QueuedEvent, event_log::EventLog, fault::Fault, nonces::NonceStore,
-    queue::Publish, records::Records, retry::starts_in_time,
+    clock::Clock,
+    event::QueuedEvent,
+    event_log::EventLog,
+    fault::Fault,
+    nonces::NonceStore,
+    queue::Publish,
+    records::{Progress, RecordKey, Records},
+    retry::starts_in_time,
 };
 use jiff::SignedDuration;
 use runtime::{
@@ -29,7 +35,7 @@ const LOOK_BACK: SignedDuration = SignedDuration::from_mins(10);
 /// How long a webhook may take to arrive before it counts as missed.
 const GRACE: SignedDuration = SignedDuration::from_secs(15);
 
-/// How long it is remembered that an event was queued: while it waits, it has no record yet.
+/// How long it is remembered that an event was queued: while it waits, no worker has seen it.
 const QUEUED_KEPT: Duration = Duration::from_secs(20 * 60);
 
 /// Finds and queues missed events.
@@ -121,9 +127,10 @@ impl Reconciler {
             return Ok(Reconciled::Left);
         }
         let fed = format!("fed:{}", event.event_id);
-        if self.records.find(&event.event_id).await?.is_some()
-            || self.nonces.is_consumed(&fed).await?
-        {
+        let records = self.records.find(&RecordKey::Event(event.event_id.clone())).await?;
+        // One that was accepted and that no worker has seen may be lost with its queue.
+        let is_worked_on = records.iter().any(|record| record.progress != Progress::Accepted);
+        if is_worked_on || self.nonces.is_consumed(&fed).await? {
             return Ok(Reconciled::Known);
         }
         // Marked only once it is queued: what fails here is queued by the next round.

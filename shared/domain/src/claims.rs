@@ -7,7 +7,10 @@
 use std::{
     borrow::Cow,
     fmt,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,9 +23,13 @@ use crate::{
     ids::{EventId, UserId},
 };
 
+mod given_back;
 pub mod users;
 
-pub use self::users::Limit;
+pub use self::{
+    given_back::{GivenBack, Next},
+    users::Limit,
+};
 
 /// How long an unfinished claim is remembered after its lease ended: the fence and "a mail may have
 /// been sent" must survive a crash for longer than any code works.
@@ -77,32 +84,37 @@ pub struct Terms {
     pub mail_limit: Option<Limit>,
 }
 
-/// An event as far as its claim depends on it.
+/// An event that a claim is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
-    pub event_id: EventId,
-    /// Without a user, nothing is newer and nothing is limited.
-    pub user: Option<UserId>,
-    pub created_at: Timestamp,
+    pub event: Arc<QueuedEvent>,
+    /// Number of the attempt, from 1.
+    pub attempt: u32,
     /// Whether a newer event of its user goes first.
     pub gives_way: bool,
 }
 
 impl Subject {
     /// An event that gives way to newer ones, unless its code is about to expire.
-    pub fn of(event: &QueuedEvent, now: Timestamp) -> Self {
+    pub fn of(event: &Arc<QueuedEvent>, attempt: u32, now: Timestamp) -> Self {
         let left = event.expires_at.duration_since(now);
-        Self {
-            event_id: event.event_id.clone(),
-            user: event.user_id.clone(),
-            created_at: event.created_at,
-            gives_way: left > SignedDuration::try_from(users::GIVES_WAY_UNTIL).unwrap_or_default(),
-        }
+        let limit = SignedDuration::try_from(users::GIVES_WAY_UNTIL).unwrap_or_default();
+        Self { event: Arc::clone(event), attempt, gives_way: left > limit }
+    }
+
+    /// The id that the claim is kept under.
+    pub fn event_id(&self) -> &EventId {
+        &self.event.event_id
+    }
+
+    /// Without a user, nothing is newer and nothing is limited.
+    pub fn user(&self) -> Option<&UserId> {
+        self.event.user_id.as_ref()
     }
 
     /// When it was created, in milliseconds since 1970.
     pub fn created(&self) -> i64 {
-        self.created_at.as_millisecond()
+        self.event.created_at.as_millisecond()
     }
 }
 
@@ -140,7 +152,7 @@ impl Lease {
 
     /// The id of that event.
     pub fn event_id(&self) -> &EventId {
-        &self.subject.event_id
+        self.subject.event_id()
     }
 
     /// The owner it was given to.
@@ -257,11 +269,11 @@ pub trait ClaimStore: Send + Sync {
     /// the relay's queue id.
     async fn complete(&self, sending: &Sending, receipt: &str) -> Result<Completion, Fault>;
 
-    /// Gives the event back: no mail was sent.
-    async fn release(&self, lease: Lease) -> Result<(), Fault>;
+    /// Gives the event back: no mail was sent, and that is what follows.
+    async fn release(&self, lease: Lease, then: &GivenBack) -> Result<(), Fault>;
 
     /// Gives the event back and records that the relay received the whole mail and did not answer.
-    async fn doubt(&self, sending: Sending) -> Result<(), Fault>;
+    async fn doubt(&self, sending: Sending, then: &GivenBack) -> Result<(), Fault>;
 
     /// An event will not be mailed: older ones of its user give way to it no longer.
     async fn withdraw(&self, subject: &Subject) -> Result<(), Fault>;

@@ -179,6 +179,11 @@ impl QueuedEvent {
         })
     }
 
+    /// The id of the trace that it belongs to.
+    pub fn trace_id(&self) -> Option<&str> {
+        self.traceparent.as_deref().and_then(|context| context.split('-').nth(1))
+    }
+
     /// The same event with the sender's trace context, if that is well formed
     /// (<https://www.w3.org/TR/trace-context/>).
     #[must_use]

@@ -16,7 +16,8 @@ use std::{
 use async_trait::async_trait;
 use domain::{
     claims::{
-        Announced, Claim, ClaimStore, Completion, History, Lease, Owner, Sending, Subject, adapter,
+        Announced, Claim, ClaimStore, Completion, GivenBack, History, Lease, Owner, Sending,
+        Subject, adapter,
     },
     fault::Fault,
     ids::EventId,
@@ -88,7 +89,7 @@ impl LocalSentCache {
 #[async_trait]
 impl ClaimStore for LocalSentCache {
     async fn claim(&self, subject: &Subject, owner: Owner) -> Result<Claim, Fault> {
-        let event_id = &subject.event_id;
+        let event_id = subject.event_id();
         if self.state().sent.contains(event_id) {
             return Ok(Claim::Done);
         }
@@ -129,12 +130,16 @@ impl ClaimStore for LocalSentCache {
         self.store.complete(sending, receipt).await
     }
 
-    async fn release(&self, lease: Lease) -> Result<(), Fault> {
-        if lease.fence() == NO_STORE { Ok(()) } else { self.store.release(lease).await }
+    async fn release(&self, lease: Lease, then: &GivenBack) -> Result<(), Fault> {
+        if lease.fence() == NO_STORE { Ok(()) } else { self.store.release(lease, then).await }
     }
 
-    async fn doubt(&self, sending: Sending) -> Result<(), Fault> {
-        if sending.lease().fence() == NO_STORE { Ok(()) } else { self.store.doubt(sending).await }
+    async fn doubt(&self, sending: Sending, then: &GivenBack) -> Result<(), Fault> {
+        if sending.lease().fence() == NO_STORE {
+            Ok(())
+        } else {
+            self.store.doubt(sending, then).await
+        }
     }
 
     async fn withdraw(&self, subject: &Subject) -> Result<(), Fault> {

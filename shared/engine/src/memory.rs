@@ -5,8 +5,8 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use domain::{
     claims::{
-        Announced, Claim, ClaimStore, Completion, History, Lease, Owner, Sending, Subject, Terms,
-        UNFINISHED_KEPT, adapter,
+        Announced, Claim, ClaimStore, Completion, GivenBack, History, Lease, Owner, Sending,
+        Subject, Terms, UNFINISHED_KEPT, adapter,
         users::{Admission, UserEvents},
     },
     clock::{Clock, milliseconds_after},
@@ -69,7 +69,7 @@ impl MemoryClaims {
 impl MemoryClaims {
     /// What stands in the way of an event that nobody holds.
     fn refusal(&self, subject: &Subject, is_new: bool, now: i64) -> Option<Claim> {
-        let user = subject.user.as_ref()?;
+        let user = subject.user()?;
         let mut users = self.users.lock();
         let known = users.get(user).copied().unwrap_or_default();
         let limit = self.terms.user_limit.filter(|_| is_new);
@@ -91,7 +91,7 @@ impl MemoryClaims {
     }
 
     fn change_user(&self, subject: &Subject, change: impl FnOnce(UserEvents) -> UserEvents) {
-        if let Some(user) = &subject.user {
+        if let Some(user) = subject.user() {
             let mut users = self.users.lock();
             let known = users.entry(user.clone()).or_default();
             *known = change(*known);
@@ -99,7 +99,7 @@ impl MemoryClaims {
     }
 
     fn is_superseded(&self, subject: &Subject) -> bool {
-        let known = subject.user.as_ref().and_then(|user| self.users.lock().get(user).copied());
+        let known = subject.user().and_then(|user| self.users.lock().get(user).copied());
         known.is_some_and(|known| known.accepted > subject.created())
     }
 }
@@ -108,7 +108,7 @@ impl MemoryClaims {
 impl ClaimStore for MemoryClaims {
     async fn claim(&self, subject: &Subject, owner: Owner) -> Result<Claim, Fault> {
         let (mut claims, now) = (self.claims.lock(), self.now());
-        let found = claims.get(&subject.event_id).copied().filter(|record| record.gone > now);
+        let found = claims.get(subject.event_id()).copied().filter(|record| record.gone > now);
         let fresh =
             |fence, history| Claim::Fresh(adapter::lease(subject.clone(), owner, fence, history));
         let (mut fence, mut history, mut held) = (1, History::default(), false);
@@ -136,13 +136,13 @@ impl ClaimStore for MemoryClaims {
             if refusal == Claim::Superseded {
                 record.state = State::Superseded;
                 record.gone = milliseconds_after(now, self.terms.done);
-                claims.insert(subject.event_id.clone(), record);
+                claims.insert(subject.event_id().clone(), record);
             }
             return Ok(refusal);
         }
         record.until = milliseconds_after(now, self.terms.lease);
         record.gone = milliseconds_after(record.until, UNFINISHED_KEPT);
-        claims.insert(subject.event_id.clone(), record);
+        claims.insert(subject.event_id().clone(), record);
         Ok(fresh(fence, history))
     }
 
@@ -185,7 +185,7 @@ impl ClaimStore for MemoryClaims {
         Ok(if ours { Completion::Recorded } else { Completion::Late })
     }
 
-    async fn release(&self, lease: Lease) -> Result<(), Fault> {
+    async fn release(&self, lease: Lease, _: &GivenBack) -> Result<(), Fault> {
         self.change(&lease, |record| {
             if !matches!(record.state, State::Done | State::Superseded) {
                 (record.state, record.until) = (State::Free, 0);
@@ -194,7 +194,7 @@ impl ClaimStore for MemoryClaims {
         Ok(())
     }
 
-    async fn doubt(&self, sending: Sending) -> Result<(), Fault> {
+    async fn doubt(&self, sending: Sending, _: &GivenBack) -> Result<(), Fault> {
         self.change(sending.lease(), |record| {
             if record.state == State::Sending {
                 (record.state, record.until) = (State::Free, 0);

@@ -209,16 +209,24 @@ async fn carry_out(
             lift_what_keeps(engine, &planned).await?;
         }
         let choose: Choose = Arc::new(choose);
-        engine
-            .dead_letters()
-            .walk(choose)
-            .await?
-            .into_iter()
-            .filter(|(letter, _)| selection.matches(letter, now))
-            .collect()
+        let mut walked = engine.dead_letters().walk(choose).await?;
+        walked.retain(|(letter, _)| selection.matches(letter, now));
+        record_redriven(engine, &walked).await?;
+        walked
     };
     report(&done, plan, now)?;
     Ok(report_missing(&selection, &found))
+}
+
+/// Has the records say that these wait in the queue again.
+async fn record_redriven(
+    engine: &dyn OpenEngine,
+    walked: &[(DeadLetter, Action)],
+) -> anyhow::Result<()> {
+    let redriven = walked.iter().filter(|(_, action)| *action == Action::Redrive);
+    let events = redriven.filter_map(|(letter, _)| letter.event.as_ref().ok());
+    let events: Vec<_> = events.map(|event| event.event_id.clone()).collect();
+    Ok(engine.records().redriven(&events).await?)
 }
 
 /// Clears the doubt of letters that were kept because a mail may have been sent, and lifts the limit

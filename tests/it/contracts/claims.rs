@@ -7,11 +7,11 @@ use std::{
 
 use domain::{
     claims::{
-        Announced, Claim, ClaimStore, Completion, History, Lease, Limit, Owner, Owners, Sending,
-        Subject as Event, Terms,
+        Announced, Claim, ClaimStore, Completion, GivenBack, History, Lease, Limit, Next, Owner,
+        Owners, Sending, Subject as Event, Terms,
     },
     clock::Clock as _,
-    ids::{EventId, UserId},
+    fault::Reason,
 };
 use engine::{embedded::EmbeddedClaims, memory::MemoryClaims, redis::RedisClaims, sqlite::Store};
 use jiff::Timestamp;
@@ -52,7 +52,7 @@ impl Subject {
     }
 
     async fn claim(&self, owner: Owner) -> Claim {
-        self.store.claim(&event("event_1"), owner).await.expect("answers")
+        self.store.claim(&event("1"), owner).await.expect("answers")
     }
 
     async fn claim_of(&self, event: &str, user: &str, owner: Owner) -> Claim {
@@ -117,22 +117,21 @@ fn owner() -> Owner {
 }
 
 /// An event that belongs to no user.
-fn event(id: &str) -> Event {
-    Event {
-        event_id: EventId::parse(id).expect("valid"),
-        user: None,
-        created_at: Timestamp::UNIX_EPOCH,
-        gives_way: true,
-    }
+fn event(name: &str) -> Event {
+    let event = sandbox::events::event(name, Timestamp::UNIX_EPOCH);
+    Event { event: Arc::new(event), attempt: 1, gives_way: true }
 }
 
 /// An event of a user that was created at this second.
-fn event_of(id: &str, user: &str, second: i64) -> Event {
-    Event {
-        user: Some(UserId::parse(user).expect("valid")),
-        created_at: Timestamp::from_second(second).expect("a time"),
-        ..event(id)
-    }
+fn event_of(name: &str, user: &str, second: i64) -> Event {
+    let created = Timestamp::from_second(second).expect("a time");
+    let event = sandbox::events::event_of(name, user, created);
+    Event { event: Arc::new(event), attempt: 1, gives_way: true }
+}
+
+/// There is another attempt, at once.
+fn again() -> GivenBack {
+    GivenBack::new(Next::Retry(Timestamp::UNIX_EPOCH), Reason::RelayDeferred, "451 later")
 }
 
 async fn one_of_many_gets_it(subject: Subject) {
@@ -169,19 +168,19 @@ async fn done_is_done_for_everybody(subject: Subject) {
 
 async fn what_is_released_is_free_at_once(subject: Subject) {
     let lease = subject.fresh(owner()).await;
-    subject.store.release(lease).await.expect("answers");
+    subject.store.release(lease, &again()).await.expect("answers");
     let sending = subject.sending(owner()).await;
-    subject.store.release(sending.nothing_was_sent()).await.expect("answers");
+    subject.store.release(sending.nothing_was_sent(), &again()).await.expect("answers");
     assert!(!subject.fresh(owner()).await.history().may_have_sent(), "nothing was sent");
 }
 
 async fn a_doubt_is_free_at_once_and_remembered(subject: Subject) {
     for expected in 1..=2 {
         let sending = subject.sending(owner()).await;
-        subject.store.doubt(sending).await.expect("answers");
+        subject.store.doubt(sending, &again()).await.expect("answers");
         let lease = subject.fresh(owner()).await;
         assert_eq!(lease.history(), History { unanswered_sends: expected, crashed_sending: false });
-        subject.store.release(lease).await.expect("answers");
+        subject.store.release(lease, &again()).await.expect("answers");
     }
 }
 
@@ -194,7 +193,7 @@ async fn a_worker_that_crashed_while_sending_leaves_a_doubt(subject: Subject) {
     drop(subject.sending(owner()).await);
     let successor = subject.succeed().await;
     assert_eq!(successor.history(), History { unanswered_sends: 0, crashed_sending: true });
-    subject.store.release(successor).await.expect("answers");
+    subject.store.release(successor, &again()).await.expect("answers");
     assert!(subject.fresh(owner()).await.history().crashed_sending, "it is not forgotten");
 }
 
@@ -229,21 +228,21 @@ async fn a_second_completion_is_told(subject: Subject) {
 async fn a_late_release_does_not_end_the_lease_of_the_successor(subject: Subject) {
     let lost = subject.fresh(owner()).await;
     let successor = subject.succeed().await;
-    subject.store.release(lost).await.expect("answers");
+    subject.store.release(lost, &again()).await.expect("answers");
     assert!(matches!(subject.claim(owner()).await, Claim::Busy(_)));
-    subject.store.release(successor).await.expect("answers");
+    subject.store.release(successor, &again()).await.expect("answers");
 }
 
 async fn a_user_has_so_many_events_in_a_period(subject: Subject) {
-    for event in ["event_1", "event_2", "event_3"] {
-        let claim = subject.claim_of(event, "user_1", owner()).await;
+    for event in ["1", "2", "3"] {
+        let claim = subject.claim_of(event, "1", owner()).await;
         assert!(matches!(claim, Claim::Fresh(_)), "{event}: {claim:?}");
     }
     for _ in 0..3 {
-        assert_eq!(subject.claim_of("event_4", "user_1", owner()).await, Claim::OverLimit);
+        assert_eq!(subject.claim_of("4", "1", owner()).await, Claim::OverLimit);
     }
-    assert!(matches!(subject.claim_of("event_5", "user_2", owner()).await, Claim::Fresh(_)));
-    let again = subject.claim_of("event_3", "user_1", owner()).await;
+    assert!(matches!(subject.claim_of("5", "2", owner()).await, Claim::Fresh(_)));
+    let again = subject.claim_of("3", "1", owner()).await;
     assert!(
         matches!(again, Claim::Busy(_)),
         "an event that was admitted is not counted: {again:?}"
@@ -252,7 +251,7 @@ async fn a_user_has_so_many_events_in_a_period(subject: Subject) {
         clock.advance(jiff::SignedDuration::try_from(USER_LIMIT.period / 3).expect("short"));
     }
     eventually("a third of the period is over", async || {
-        match subject.claim_of("event_4", "user_1", owner()).await {
+        match subject.claim_of("4", "1", owner()).await {
             Claim::Fresh(_) => Some(()),
             other => {
                 assert_eq!(other, Claim::OverLimit);
@@ -266,30 +265,30 @@ async fn a_user_has_so_many_events_in_a_period(subject: Subject) {
 async fn a_claim_that_is_repeated_is_counted_one_time(subject: Subject) {
     let owner = owner();
     for _ in 0..5 {
-        assert!(matches!(subject.claim_of("event_1", "user_1", owner).await, Claim::Fresh(_)));
+        assert!(matches!(subject.claim_of("1", "1", owner).await, Claim::Fresh(_)));
     }
-    assert!(matches!(subject.claim_of("event_2", "user_1", owner).await, Claim::Fresh(_)));
+    assert!(matches!(subject.claim_of("2", "1", owner).await, Claim::Fresh(_)));
 }
 
 async fn an_older_event_gives_way_to_a_newer_one(subject: Subject) {
-    let (old, new) = (event_of("event_1", "user_1", 1), event_of("event_2", "user_1", 2));
+    let (old, new) = (event_of("1", "1", 1), event_of("2", "1", 2));
     let claim = subject.store.claim(&new, owner()).await.expect("answers");
     let Claim::Fresh(lease) = claim else { panic!("{claim:?}") };
     assert_eq!(subject.store.claim(&old, owner()).await, Ok(Claim::GivesWay));
-    subject.store.release(lease).await.expect("answers");
+    subject.store.release(lease, &again()).await.expect("answers");
     assert_eq!(subject.store.claim(&old, owner()).await, Ok(Claim::GivesWay), "it is retried");
     let late = Event { gives_way: false, ..old.clone() };
     let claim = subject.store.claim(&late, owner()).await.expect("answers");
     let Claim::Fresh(lease) = claim else { panic!("{claim:?}: its code is about to expire") };
-    subject.store.release(lease).await.expect("answers");
+    subject.store.release(lease, &again()).await.expect("answers");
     subject.store.withdraw(&new).await.expect("answers");
     let claim = subject.store.claim(&old, owner()).await.expect("answers");
     assert!(matches!(claim, Claim::Fresh(_)), "{claim:?}: the newer one is dead");
-    assert!(matches!(subject.claim_of("event_3", "user_2", owner()).await, Claim::Fresh(_)));
+    assert!(matches!(subject.claim_of("3", "2", owner()).await, Claim::Fresh(_)));
 }
 
 async fn an_older_event_ends_once_a_newer_one_was_mailed(subject: Subject) {
-    let [old, middle, new] = [1, 2, 3].map(|n| event_of(&format!("event_{n}"), "user_1", n));
+    let [old, middle, new] = [1, 2, 3].map(|n| event_of(&n.to_string(), "1", n));
     let owner = owner();
     let claim = subject.store.claim(&old, owner).await.expect("answers");
     let Claim::Fresh(lease) = claim else { panic!("{claim:?}") };
@@ -303,22 +302,22 @@ async fn an_older_event_ends_once_a_newer_one_was_mailed(subject: Subject) {
     }
     assert_eq!(subject.store.claim(&new, owner).await, Ok(Claim::Done));
     // Created at the same time as the one that was mailed.
-    subject.mail(&event_of("event_4", "user_1", 3)).await;
+    subject.mail(&event_of("4", "1", 3)).await;
 }
 
 async fn all_users_together_have_a_limit(subject: Subject) {
     for n in 0..6 {
-        let claim = subject.claim_of(&format!("event_{n}"), &format!("user_{n}"), owner()).await;
+        let claim = subject.claim_of(&n.to_string(), &n.to_string(), owner()).await;
         assert!(matches!(claim, Claim::Fresh(_)), "{n}: {claim:?}");
     }
-    let claim = subject.claim_of("event_6", "user_6", owner()).await;
+    let claim = subject.claim_of("6", "6", owner()).await;
     let Claim::Held(wait) = claim else { panic!("{claim:?}") };
     assert!(wait <= MAIL_LIMIT.period / 6, "{wait:?}");
     if let Some(clock) = &subject.clock {
         clock.advance(jiff::SignedDuration::try_from(wait).expect("short"));
     }
     eventually("there is room again", async || {
-        let claim = subject.claim_of("event_6", "user_6", owner()).await;
+        let claim = subject.claim_of("6", "6", owner()).await;
         matches!(claim, Claim::Fresh(_)).then_some(())
     })
     .await;

@@ -4,6 +4,7 @@ mod claims;
 mod languages;
 mod nonces;
 mod queue;
+mod records;
 mod redis_rights;
 
 use engine::redis::{RedisConfig, RedisConnection};

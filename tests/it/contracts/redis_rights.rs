@@ -3,24 +3,29 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use domain::{
-    claims::{Claim, ClaimStore as _, Owners, Subject, Terms},
-    ids::{EventId, UserId},
+    claims::{Claim, ClaimStore as _, GivenBack, Next, Owners, Subject, Terms},
+    clock::Clock as _,
+    event::QueuedEvent,
+    fault::Reason,
+    ids::UserId,
     language::{LanguageTag, SeenLanguages as _, UserLanguages as _},
     nonces::NonceStore as _,
-    records::Records as _,
+    queue::Publish as _,
+    records::{Progress, Record, RecordKey, Records as _},
 };
 use engine::redis::{
-    RedisClaims, RedisConfig, RedisConnection, RedisLanguages, RedisNonces, RedisRecords,
+    NotingPublisher, RedisClaims, RedisConfig, RedisConnection, RedisLanguages, RedisNonces,
+    RedisRecords,
 };
-use jiff::Timestamp;
-use runtime::tls::Trust;
+use runtime::{clock::SystemClock, metrics::Metrics, tls::Trust};
 use secrecy::SecretString;
 
-use crate::harness::services::Services;
+use super::records::Taken;
+use crate::harness::{eventually, services::Services};
 
 /// The rights, as docs/OPERATIONS.md has them.
-const LEAST: &str = "~authpost:* resetchannels -@all +@connection +evalsha +script|load +time +hmget \
-                     +hget +hset +hgetall +hincrby +pexpire +pttl +get +set +del +exists";
+const LEAST: &str = "~authpost:* resetchannels -@all +@connection +evalsha +eval +time +hmget +hget \
+                     +hset +hsetnx +hdel +hgetall +hincrby +rpush +lrange +pexpire +pttl +get +set +del +exists";
 
 struct Server {
     services: Services,
@@ -63,12 +68,27 @@ fn user() -> UserId {
 }
 
 fn subject() -> Subject {
-    Subject {
-        event_id: EventId::parse("event_1").expect("valid"),
-        user: Some(user()),
-        created_at: Timestamp::UNIX_EPOCH,
-        gives_way: true,
-    }
+    let event = sandbox::events::event_of("1", "1", SystemClock.now());
+    Subject { event: Arc::new(event), attempt: 1, gives_way: true }
+}
+
+/// Notes an event as an ingress does.
+async fn note(connection: &Arc<RedisConnection>, event: &QueuedEvent) {
+    let metrics = Arc::new(Metrics::new("test").expect("declared rightly"));
+    let clock = Arc::new(SystemClock);
+    let publish = NotingPublisher::new(
+        Arc::new(Taken),
+        Arc::clone(connection),
+        "authpost",
+        clock,
+        Arc::clone(&metrics),
+    );
+    publish.publish(event).await.expect("published");
+    // Notes are written in order, off the way of the answer: dropping the publisher ends the writer.
+    drop(publish);
+    eventually("the note is written", async || (Arc::strong_count(&metrics) == 1).then_some(()))
+        .await;
+    assert!(metrics.expose().contains("authpost_records_dropped_total 0"));
 }
 
 const TERMS: Terms = Terms {
@@ -115,22 +135,30 @@ async fn the_least_rights_are_enough() {
     let user = user();
     let subject = subject();
     let claims = RedisClaims::new(Arc::clone(&connection), "authpost", TERMS);
+    let then = GivenBack::new(Next::DeadLetter, Reason::Ambiguous, "");
     let owners = Owners::new(1);
     for doubt in [true, false] {
         let claim = claims.claim(&subject, owners.next()).await.expect("answers");
         let Claim::Fresh(lease) = claim else { panic!("{claim:?}") };
         let sending = claims.sending(lease).await.expect("answers").sending().expect("ours");
         if doubt {
-            claims.doubt(sending).await.expect("answers");
+            claims.doubt(sending, &then).await.expect("answers");
         } else {
             claims.complete(&sending, "id").await.expect("answers");
         }
     }
     claims.withdraw(&subject).await.expect("answers");
-    let records = RedisRecords::new(Arc::clone(&connection), "authpost");
-    assert!(records.find(&subject.event_id).await.expect("answers").is_some());
-    records.clear_doubt(&subject.event_id).await.expect("answers");
-    records.lift_limit(&subject.event_id).await.expect("answers");
+    note(&connection, &subject.event).await;
+    let records = RedisRecords::new(Arc::clone(&connection), "authpost", Arc::new(SystemClock));
+    let found = records.find(&RecordKey::User(user.clone())).await.expect("answers");
+    assert!(
+        matches!(found.as_slice(), [Record { progress: Progress::Sent { .. }, .. }]),
+        "{found:?}"
+    );
+    let id = &subject.event.event_id;
+    records.clear_doubt(id).await.expect("answers");
+    records.lift_limit(id).await.expect("answers");
+    records.redriven(std::slice::from_ref(id)).await.expect("answers");
     let nonces = RedisNonces::new(Arc::clone(&connection), "authpost");
     assert_eq!(nonces.consume("nonce", Duration::from_secs(60)).await, Ok(true));
     assert_eq!(nonces.is_consumed("nonce").await, Ok(true));

@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use domain::{
     address::EmailAddress,
-    claims::{ClaimStore, Owner, Owners, Terms},
+    claims::{Claim, ClaimStore, Owner, Owners, Subject, Terms},
     clock::{Clock, SyncedClock},
     codes::CodeSource,
     ids::{EventId, MagicAuthId},
@@ -33,7 +33,7 @@ use crate::{
         message::Sender,
         render::{TemplateOptions, Templates},
     },
-    state::WorkerConfig,
+    state::{OnAmbiguity, WorkerConfig},
 };
 
 mod many_relays;
@@ -141,11 +141,11 @@ impl ClaimStore for Scripted {
         }
         self.store.complete(sending, receipt).await
     }
-    async fn release(&self, lease: Lease) -> Result<(), Fault> {
-        self.store.release(lease).await
+    async fn release(&self, lease: Lease, then: &GivenBack) -> Result<(), Fault> {
+        self.store.release(lease, then).await
     }
-    async fn doubt(&self, sending: Sending) -> Result<(), Fault> {
-        self.store.doubt(sending).await
+    async fn doubt(&self, sending: Sending, then: &GivenBack) -> Result<(), Fault> {
+        self.store.doubt(sending, then).await
     }
     async fn withdraw(&self, subject: &Subject) -> Result<(), Fault> {
         self.store.withdraw(subject).await
@@ -234,15 +234,15 @@ fn worker_with_clock(behaviour: Behaviour, health: &mut Health, clock: Arc<TestC
 #[tokio::test]
 async fn the_normal_case() {
     let worker = worker(Behaviour::Normal, &mut Health::default());
-    assert_eq!(process(&worker, &event(), 1).await, Outcome::Sent(accepted()));
-    assert_eq!(process(&worker, &event(), 1).await, Outcome::Duplicate);
+    assert_eq!(process(&worker, &Arc::new(event()), 1).await, Outcome::Sent(accepted()));
+    assert_eq!(process(&worker, &Arc::new(event()), 1).await, Outcome::Duplicate);
 }
 
 #[tokio::test]
 async fn a_mail_that_cannot_be_recorded_is_sent_all_the_same() {
     let worker = worker(Behaviour::RecordingFails, &mut Health::default());
     assert!(
-        matches!(process(&worker, &event(), 1).await, Outcome::Sent { .. }),
+        matches!(process(&worker, &Arc::new(event()), 1).await, Outcome::Sent { .. }),
         "after the 250 nothing becomes a retry"
     );
     assert!(worker.metrics.expose().contains("authpost_claims_total{result=\"unrecorded\"} 1"));
@@ -252,7 +252,7 @@ async fn a_mail_that_cannot_be_recorded_is_sent_all_the_same() {
 async fn a_code_that_expires_on_the_way_to_the_relay_is_not_mailed() {
     let worker = worker(Behaviour::RelayIsFar, &mut Health::default());
     // Its lease ran out on the way as well; whichever is seen first.
-    assert!(matches!(process(&worker, &event(), 1).await, Outcome::Expired { .. }));
+    assert!(matches!(process(&worker, &Arc::new(event()), 1).await, Outcome::Expired { .. }));
     assert!(worker.metrics.expose().contains("authpost_delivery_seconds_count 0"));
 }
 
@@ -263,24 +263,27 @@ async fn an_expired_code_is_given_up_unasked_only_by_a_synced_clock() {
     let mut dead = event();
     dead.expires_at = now() - SignedDuration::from_secs(1);
     assert!(
-        matches!(process(&worker, &dead, 1).await, Outcome::Sent { .. }),
+        matches!(process(&worker, &Arc::new(dead.clone()), 1).await, Outcome::Sent { .. }),
         "WorkOS says that it is valid"
     );
     clock.synced.store(true, Ordering::Relaxed);
     dead.event_id = EventId::parse("event_2").expect("valid");
-    assert_eq!(process(&worker, &dead, 1).await, Outcome::Expired { after: Reason::None });
+    assert_eq!(
+        process(&worker, &Arc::new(dead), 1).await,
+        Outcome::Expired { after: Reason::None }
+    );
 }
 
 #[tokio::test]
 async fn a_lost_reply_costs_a_moment_and_not_a_term() {
     let worker = worker(Behaviour::ReplyIsLost, &mut Health::default());
-    assert!(matches!(process(&worker, &event(), 1).await, Outcome::Sent { .. }));
+    assert!(matches!(process(&worker, &Arc::new(event()), 1).await, Outcome::Sent { .. }));
 }
 
 #[tokio::test]
 async fn without_a_lease_nothing_is_sent() {
     let worker = worker(Behaviour::LeaseIsLost, &mut Health::default());
-    let outcome = process(&worker, &event(), 3).await;
+    let outcome = process(&worker, &Arc::new(event()), 3).await;
     assert!(matches!(outcome, Outcome::Retry { attempt: 3, .. }), "{outcome:?}");
     let exposition = worker.metrics.expose();
     assert!(

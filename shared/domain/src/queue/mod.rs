@@ -2,7 +2,6 @@
 //! worker, [`Inspect`] for health checks and metrics. Every adapter runs the same contract suite.
 
 pub mod dead_letters;
-pub mod search;
 
 use std::{borrow::Cow, time::Duration};
 

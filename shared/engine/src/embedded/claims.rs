@@ -5,12 +5,14 @@ use std::{borrow::Cow, sync::Arc};
 use async_trait::async_trait;
 use domain::{
     claims::{
-        Announced, Claim, ClaimStore, Completion, Lease, Owner, Sending, Subject, Terms,
-        UNFINISHED_KEPT, adapter,
+        Announced, Claim, ClaimStore, Completion, GivenBack, Lease, Next, Owner, Sending, Subject,
+        Terms, adapter,
     },
     clock::{Clock, milliseconds_after},
     fault::Fault,
+    records::DEAD_KEPT,
 };
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use rusqlite::{Connection, params};
 
@@ -37,6 +39,28 @@ impl EmbeddedClaims {
 
     fn now(&self) -> i64 {
         self.clock.now().as_millisecond()
+    }
+
+    async fn give_back(
+        &self,
+        lease: &Lease,
+        unanswered: bool,
+        then: &GivenBack,
+    ) -> Result<(), Fault> {
+        let (key, who, fence) =
+            (lease.event_id().to_string(), lease.owner().to_string(), lease.fence());
+        let GivenBack { next, failure } = then.clone();
+        let next_at = next.retry_at().map(Timestamp::as_millisecond);
+        let dead = (next == Next::DeadLetter).then(|| milliseconds_after(self.now(), DEAD_KEPT));
+        self.store
+            .run(move |connection| {
+                let sql = "UPDATE claims SET state = ?4, until_ms = 0, silences = silences + ?5, failure = ?6,
+                                next_ms = ?7, gone_ms = coalesce(?8, gone_ms)
+                           WHERE event_id = ?1 AND owner = ?2 AND fence = ?3 AND state IN ('lease', 'sending')";
+                let values = params![key, who, fence, next.state(), unanswered, failure, next_at, dead];
+                connection.prepare_cached(sql)?.execute(values).map(drop)
+            })
+            .await
     }
 }
 
@@ -65,21 +89,16 @@ impl ClaimStore for EmbeddedClaims {
         let (subject, who, fence, now) =
             (lease.subject().clone(), lease.owner().to_string(), lease.fence(), self.now());
         let until = milliseconds_after(now, self.terms.sending);
-        let finished = milliseconds_after(now, self.terms.done);
         let announced = self.store.run(move |connection| {
             let superseded = users::is_superseded(connection, &subject)?;
-            let (state, until, gone) = if superseded {
-                ("superseded", 0, finished)
-            } else {
-                ("sending", until, milliseconds_after(until, UNFINISHED_KEPT))
-            };
-            let sql = "UPDATE claims SET state = ?7, until_ms = ?5, gone_ms = ?6
+            let (state, until) = if superseded { ("superseded", 0) } else { ("sending", until) };
+            let sql = "UPDATE claims SET state = ?6, until_ms = ?5
                        WHERE event_id = ?1 AND owner = ?2 AND fence = ?3
                             AND state IN ('lease', 'sending') AND until_ms > ?4";
-            let key = subject.event_id.as_str();
+            let key = subject.event_id().as_str();
             let changed = connection
                 .prepare_cached(sql)?
-                .execute(params![key, who, fence, now, until, gone, state])?;
+                .execute(params![key, who, fence, now, until, state])?;
             Ok((changed == 1, superseded))
         });
         match announced.await {
@@ -102,34 +121,18 @@ impl ClaimStore for EmbeddedClaims {
                 users::change(connection, &subject, now, kept, |user| {
                     user.with_mail(subject.created())
                 })?;
-                complete(connection, &key, &who, fence, expires, &receipt)
+                let sent = Sent { key: &key, owner: &who, fence, now, expires, receipt: &receipt };
+                complete(connection, &sent)
             })
             .await
     }
 
-    async fn release(&self, lease: Lease) -> Result<(), Fault> {
-        let (key, who, fence) =
-            (lease.event_id().to_string(), lease.owner().to_string(), lease.fence());
-        self.store
-            .run(move |connection| {
-                let sql = "UPDATE claims SET state = 'free', until_ms = 0 \
-                     WHERE event_id = ?1 AND owner = ?2 AND fence = ?3 AND state IN ('lease', 'sending')";
-                connection.prepare_cached(sql)?.execute(params![key, who, fence]).map(drop)
-            })
-            .await
+    async fn release(&self, lease: Lease, then: &GivenBack) -> Result<(), Fault> {
+        self.give_back(&lease, false, then).await
     }
 
-    async fn doubt(&self, sending: Sending) -> Result<(), Fault> {
-        let lease = sending.lease();
-        let (key, who, fence) =
-            (lease.event_id().to_string(), lease.owner().to_string(), lease.fence());
-        self.store
-            .run(move |connection| {
-                let sql = "UPDATE claims SET state = 'free', until_ms = 0, silences = silences + 1
-                           WHERE event_id = ?1 AND owner = ?2 AND fence = ?3 AND state = 'sending'";
-                connection.prepare_cached(sql)?.execute(params![key, who, fence]).map(drop)
-            })
-            .await
+    async fn doubt(&self, sending: Sending, then: &GivenBack) -> Result<(), Fault> {
+        self.give_back(sending.lease(), true, then).await
     }
 
     async fn withdraw(&self, subject: &Subject) -> Result<(), Fault> {
@@ -147,23 +150,28 @@ impl ClaimStore for EmbeddedClaims {
     }
 }
 
-fn complete(
-    connection: &Connection,
-    key: &str,
-    owner: &str,
+/// A mail that was sent.
+struct Sent<'a> {
+    key: &'a str,
+    owner: &'a str,
     fence: i64,
+    now: i64,
     expires: i64,
-    receipt: &str,
-) -> rusqlite::Result<Completion> {
+    receipt: &'a str,
+}
+
+fn complete(connection: &Connection, sent: &Sent<'_>) -> rusqlite::Result<Completion> {
+    let Sent { key, owner, fence, now, expires, receipt } = *sent;
     let found = find(connection, key, i64::MIN)?;
     let ours = found.as_ref().is_some_and(|record| record.owner == owner && record.fence == fence);
     if found.is_some_and(|record| record.state == "done") {
         return Ok(if ours { Completion::Recorded } else { Completion::Already });
     }
-    let sql = "INSERT INTO claims (event_id, state, owner, fence, silences, died_sending, until_ms, gone_ms, receipt)
-               VALUES (?1, 'done', ?2, ?3, 0, 0, 0, ?4, ?5)
+    let sql = "INSERT INTO claims (event_id, state, owner, fence, silences, died_sending, until_ms, gone_ms, receipt,
+                   sent_ms)
+               VALUES (?1, 'done', ?2, ?3, 0, 0, 0, ?4, ?5, ?6)
                ON CONFLICT (event_id) DO UPDATE SET state = 'done', owner = ?2, fence = ?3,
-                   until_ms = 0, gone_ms = ?4, receipt = ?5";
-    connection.prepare_cached(sql)?.execute(params![key, owner, fence, expires, receipt])?;
+                   until_ms = 0, gone_ms = ?4, receipt = ?5, sent_ms = ?6, next_ms = NULL";
+    connection.prepare_cached(sql)?.execute(params![key, owner, fence, expires, receipt, now])?;
     Ok(if ours { Completion::Recorded } else { Completion::Late })
 }

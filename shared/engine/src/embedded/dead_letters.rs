@@ -15,6 +15,7 @@ use domain::{
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
+use super::records;
 use crate::sqlite::Store;
 
 /// Access for an operator to one file, whether or not a service has it open.
@@ -66,6 +67,9 @@ fn walk(
             let sql = "INSERT INTO queue (due_ms, attempt, queued_ms, payload) \
                        SELECT ?2, 1, ?2, payload FROM dead WHERE id = ?1";
             connection.prepare_cached(sql)?.execute(params![id, now])?;
+            if let Ok(event) = &letter.event {
+                records::redriven(connection, &event.event_id)?;
+            }
         }
         if action != Action::Keep {
             connection.prepare_cached("DELETE FROM dead WHERE id = ?1")?.execute([id])?;

@@ -10,7 +10,6 @@ mod languages;
 mod nonces;
 mod queue;
 mod records;
-mod search;
 mod sweep;
 mod users;
 

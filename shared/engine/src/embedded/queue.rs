@@ -20,6 +20,7 @@ use domain::{
         Capacity, Consume, Delivery, Depths, FRESH_FOR, Inspect, LATE_TURN, Publish, Receipt,
         Verdict,
     },
+    records::{DEAD_KEPT, KEPT},
     retry::Stage,
 };
 use jiff::Timestamp;
@@ -27,11 +28,8 @@ use runtime::metrics::Metrics;
 use rusqlite::{Connection, params};
 use tokio::sync::Notify;
 
-use super::{dead_letters::make_room, sweep::Sweeper, users};
+use super::{dead_letters::make_room, records, sweep::Sweeper, users};
 use crate::sqlite::Store;
-
-/// Dead letters are kept this long, like the broker's.
-const DEAD_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// Longest wait between two polls of the queue when no row is known to fall due.
 const LONGEST_POLL: Duration = Duration::from_secs(1);
@@ -106,7 +104,7 @@ impl EmbeddedQueue {
 impl Publish for EmbeddedQueue {
     async fn publish(&self, event: &QueuedEvent) -> Result<(), Fault> {
         let payload = event.encode();
-        let (user, created) = (event.user_id.clone(), event.created_at.as_millisecond());
+        let event = event.clone();
         let (now, longest) = (self.0.clock.now().as_millisecond(), self.0.capacity.events);
         let stored = self
             .run(move |connection| {
@@ -115,9 +113,10 @@ impl Publish for EmbeddedQueue {
                 }
                 let sql = "INSERT INTO queue (due_ms, attempt, queued_ms, payload) VALUES (?1, 1, ?1, ?2)";
                 connection.prepare_cached(sql)?.execute(params![now, payload])?;
+                records::create(connection, &event, now, milliseconds_after(now, KEPT))?;
                 // Older events of the user give way to it from now on.
-                if let Some(user) = &user {
-                    users::note(connection, user, created, now)?;
+                if let Some(user) = &event.user_id {
+                    users::note(connection, user, event.created_at.as_millisecond(), now)?;
                 }
                 Ok(true)
             })

@@ -52,7 +52,7 @@ pub(super) fn change(
     limit: Option<Limit>,
     change: impl FnOnce(UserEvents) -> UserEvents,
 ) -> rusqlite::Result<()> {
-    let Some(user) = &subject.user else { return Ok(()) };
+    let Some(user) = subject.user() else { return Ok(()) };
     let known = find(connection, user, now)?;
     let changed = change(known);
     if changed == known { Ok(()) } else { store(connection, user, changed, now, limit) }
@@ -60,7 +60,7 @@ pub(super) fn change(
 
 /// Whether a relay accepted the mail for a newer event of the same user.
 pub(super) fn is_superseded(connection: &Connection, subject: &Subject) -> rusqlite::Result<bool> {
-    let Some(user) = &subject.user else { return Ok(false) };
+    let Some(user) = subject.user() else { return Ok(false) };
     Ok(find(connection, user, i64::MIN)?.accepted > subject.created())
 }
 

@@ -1,7 +1,7 @@
 //! Unit tests of the parent module.
 
 use super::*;
-use domain::{claims::Owners, fault::Reason};
+use domain::{claims::Owners, event::QueuedEvent, fault::Reason};
 
 /// A store that never answers.
 struct Unavailable;
@@ -23,10 +23,10 @@ impl ClaimStore for Unavailable {
     async fn complete(&self, _: &Sending, _: &str) -> Result<Completion, Fault> {
         unavailable()
     }
-    async fn release(&self, _: Lease) -> Result<(), Fault> {
+    async fn release(&self, _: Lease, _: &GivenBack) -> Result<(), Fault> {
         unavailable()
     }
-    async fn doubt(&self, _: Sending) -> Result<(), Fault> {
+    async fn doubt(&self, _: Sending, _: &GivenBack) -> Result<(), Fault> {
         unavailable()
     }
     async fn withdraw(&self, _: &Subject) -> Result<(), Fault> {
@@ -38,12 +38,9 @@ impl ClaimStore for Unavailable {
 }
 
 fn subject() -> Subject {
-    Subject {
-        event_id: EventId::parse("event_1").expect("valid"),
-        user: None,
-        created_at: jiff::Timestamp::UNIX_EPOCH,
-        gives_way: true,
-    }
+    let message = include_str!("../../../domain/tests/data/queued_event_v1.json");
+    let event = QueuedEvent::decode(message.trim().as_bytes()).expect("the golden file");
+    Subject { event: Arc::new(event), attempt: 1, gives_way: true }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! Dead letters and queued events at the broker, for an operator.
+//! Dead letters at the broker, for an operator.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,17 +6,13 @@ use async_trait::async_trait;
 use domain::{
     event::QueuedEvent,
     fault::{Fault, Reason},
-    queue::{
-        dead_letters::{Action, Choose, DeadLetter, DeadLetters, MAX_LETTERS},
-        search::{MAX_MESSAGES, Search, Waiting, Wanted},
-    },
-    retry::STAGES,
+    queue::dead_letters::{Action, Choose, DeadLetter, DeadLetters, MAX_LETTERS},
 };
 use jiff::Timestamp;
 use lapin::{
     Channel,
     message::BasicGetMessage,
-    options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions},
+    options::{BasicAckOptions, BasicGetOptions},
     types::{AMQPValue, FieldTable},
 };
 use tokio::time::timeout;
@@ -99,63 +95,6 @@ impl RabbitOperator {
         let session =
             timeout(CONNECT, self.publisher.supervisor.view().up()).await.map_err(no_connection)?;
         within_limit(session.connection.create_channel()).await
-    }
-
-    /// The wanted events among the messages that are ready in one queue now.
-    async fn search_queue(
-        &self,
-        place: &str,
-        queue: String,
-        wanted: &Wanted,
-    ) -> Result<Vec<Waiting>, Fault> {
-        let channel = self.channel().await?;
-        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::durable() };
-        let ready = within_limit(channel.queue_declare(
-            queue.clone().into(),
-            passive,
-            FieldTable::default(),
-        ))
-        .await?
-        .message_count();
-        let mut found = Vec::new();
-        for _ in 0..usize::try_from(ready).unwrap_or(usize::MAX).min(MAX_MESSAGES) {
-            let Some(message) =
-                within_limit(channel.basic_get(queue.clone().into(), BasicGetOptions::default()))
-                    .await?
-            else {
-                break;
-            };
-            let DeadLetter { event, reason, attempt, dead_lettered_at, .. } =
-                dead_letter_of(&message);
-            let reason = Some(reason).filter(|reason| reason != DELIVERY_LIMIT);
-            let waiting = event.ok().filter(|event| wanted(event));
-            found.extend(waiting.map(|event| Waiting {
-                place: place.to_owned(),
-                event,
-                attempt,
-                reason,
-                since: dead_lettered_at,
-            }));
-        }
-        within_limit(channel.close(200, "read".into())).await?;
-        Ok(found)
-    }
-}
-
-#[async_trait]
-impl Search for RabbitOperator {
-    async fn search(&self, wanted: Wanted) -> Result<Vec<Waiting>, Fault> {
-        let fixed = [
-            ("work", self.names.work()),
-            ("late", self.names.late()),
-            ("unrouted", self.names.unrouted()),
-        ];
-        let retries = STAGES.map(|stage| ("retry", self.names.retry(stage)));
-        let mut found = Vec::new();
-        for (place, queue) in fixed.into_iter().chain(retries) {
-            found.extend(self.search_queue(place, queue, &wanted).await?);
-        }
-        Ok(found)
     }
 }
 

@@ -8,18 +8,20 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use domain::{
     claims::{
-        Announced, Claim, ClaimStore, Completion, History, Lease, Limit, Owner, Sending, Subject,
-        Terms, UNFINISHED_KEPT, adapter, users::USER_KEPT,
+        Announced, Claim, ClaimStore, Completion, GivenBack, History, Lease, Limit, Next, Owner,
+        Sending, Subject, Terms, UNFINISHED_KEPT, adapter, users::USER_KEPT,
     },
     clock::milliseconds,
     fault::Fault,
+    records::DEAD_KEPT,
 };
-use redis::Script;
 
 use super::{
+    accepted::{add_facts, with_create},
     connection::{RedisConnection, unexpected_reply},
-    event_key, mails_key,
+    event_key, index, mails_key,
     probe::probe,
+    script::{Call, Script},
     user_key,
 };
 
@@ -42,7 +44,7 @@ impl RedisClaims {
             connection,
             prefix: prefix.to_owned(),
             terms,
-            claim: Script::new(include_str!("scripts/claim.lua")),
+            claim: with_create(include_str!("scripts/claim.lua")),
             sending: Script::new(include_str!("scripts/sending.lua")),
             complete: Script::new(include_str!("scripts/complete.lua")),
             give_back: Script::new(include_str!("scripts/give_back.lua")),
@@ -56,33 +58,64 @@ impl RedisClaims {
         milliseconds(period.max(USER_KEPT))
     }
 
-    async fn give_back(&self, lease: &Lease, how: &str) -> Result<(), Fault> {
+    async fn give_back(
+        &self,
+        lease: &Lease,
+        unanswered: bool,
+        GivenBack { next, failure }: &GivenBack,
+    ) -> Result<(), Fault> {
         let mut call = self.give_back.key(event_key(&self.prefix, lease.event_id()));
-        call.arg(lease.owner().to_string()).arg(lease.fence()).arg(how);
+        if *next == Next::DeadLetter {
+            let [by_object, by_user] = index::of_dead(&self.prefix, lease.subject());
+            call.key(by_object);
+            if lease.subject().user().is_some() {
+                call.key(by_user);
+            }
+        }
+        let created = lease.subject().created();
+        let next_at = next.retry_at().map(|at| (at.as_millisecond() - created).to_string());
+        call.arg(lease.owner().to_string())
+            .arg(lease.fence())
+            .arg(next.state())
+            .arg(u8::from(unanswered))
+            .arg(failure)
+            .arg(next_at.unwrap_or_default())
+            .arg(milliseconds(DEAD_KEPT));
         // A lease that passed to another owner is no failure: that owner looks after the event.
         self.connection.script::<i64>(&call).await.map(drop)
+    }
+
+    /// The keys and arguments of `scripts/claim.lua`.
+    fn asking(&self, subject: &Subject, owner: Owner) -> Call<'_> {
+        let Terms { lease, sending, done, user_limit, mail_limit } = self.terms;
+        let event = &subject.event;
+        let [by_object, by_user] = index::of(&self.prefix, event);
+        let mut call = self.claim.key(event_key(&self.prefix, &event.event_id));
+        call.key(by_object).key(by_user);
+        call.arg(owner.to_string())
+            .arg(milliseconds(lease))
+            .arg(milliseconds(done.max(lease + sending + UNFINISHED_KEPT)))
+            .arg(subject.attempt);
+        add_facts(&mut call, event, event.received_at);
+        if let Some(user) = subject.user() {
+            call.key(user_key(&self.prefix, user));
+            call.arg(u8::from(subject.gives_way)).arg(self.user_kept());
+            call.arg(user_limit.map_or(0, Limit::interval));
+            call.arg(user_limit.map_or(0, |limit| milliseconds(limit.period)));
+            call.arg(milliseconds(DEAD_KEPT));
+            if let Some(limit) = mail_limit {
+                call.key(mails_key(&self.prefix));
+                call.arg(limit.interval()).arg(milliseconds(limit.period));
+            }
+        }
+        call
     }
 }
 
 #[async_trait]
 impl ClaimStore for RedisClaims {
     async fn claim(&self, subject: &Subject, owner: Owner) -> Result<Claim, Fault> {
-        let mut call = self.claim.key(event_key(&self.prefix, &subject.event_id));
-        call.arg(owner.to_string())
-            .arg(milliseconds(self.terms.lease))
-            .arg(milliseconds(self.terms.lease + self.terms.sending + UNFINISHED_KEPT))
-            .arg(milliseconds(self.terms.done));
-        if let Some(user) = &subject.user {
-            let Terms { user_limit, mail_limit, .. } = self.terms;
-            call.key(user_key(&self.prefix, user));
-            call.arg(subject.created()).arg(u8::from(subject.gives_way)).arg(self.user_kept());
-            call.arg(user_limit.map_or(0, Limit::interval));
-            call.arg(user_limit.map_or(0, |limit| milliseconds(limit.period)));
-            if let Some(limit) = mail_limit {
-                call.key(mails_key(&self.prefix));
-                call.arg(limit.interval()).arg(milliseconds(limit.period));
-            }
-        }
+        let call = self.asking(subject, owner);
         let reply: Vec<redis::Value> = self.connection.script(&call).await?;
         let (word, numbers) = reply.split_first().ok_or_else(unexpected_reply)?;
         let word: String = value(word)?;
@@ -107,7 +140,7 @@ impl ClaimStore for RedisClaims {
         let mut call = self.sending.key(event_key(&self.prefix, lease.event_id()));
         call.arg(lease.owner().to_string()).arg(lease.fence());
         call.arg(milliseconds(self.terms.sending));
-        if let Some(user) = &lease.subject().user {
+        if let Some(user) = lease.subject().user() {
             call.key(user_key(&self.prefix, user));
             call.arg(lease.subject().created()).arg(milliseconds(self.terms.done));
         }
@@ -126,7 +159,7 @@ impl ClaimStore for RedisClaims {
             .arg(lease.fence())
             .arg(milliseconds(self.terms.done))
             .arg(receipt);
-        if let Some(user) = &lease.subject().user {
+        if let Some(user) = lease.subject().user() {
             call.key(user_key(&self.prefix, user));
             call.arg(lease.subject().created()).arg(self.user_kept());
         }
@@ -138,16 +171,16 @@ impl ClaimStore for RedisClaims {
         }
     }
 
-    async fn release(&self, lease: Lease) -> Result<(), Fault> {
-        self.give_back(&lease, "free").await
+    async fn release(&self, lease: Lease, then: &GivenBack) -> Result<(), Fault> {
+        self.give_back(&lease, false, then).await
     }
 
-    async fn doubt(&self, sending: Sending) -> Result<(), Fault> {
-        self.give_back(sending.lease(), "doubt").await
+    async fn doubt(&self, sending: Sending, then: &GivenBack) -> Result<(), Fault> {
+        self.give_back(sending.lease(), true, then).await
     }
 
     async fn withdraw(&self, subject: &Subject) -> Result<(), Fault> {
-        let Some(user) = &subject.user else { return Ok(()) };
+        let Some(user) = subject.user() else { return Ok(()) };
         let mut call = self.withdraw.key(user_key(&self.prefix, user));
         call.arg(subject.created());
         self.connection.script::<i64>(&call).await.map(drop)

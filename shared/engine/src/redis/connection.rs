@@ -18,6 +18,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+use super::script::Call;
+
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_millis(1000);
 /// Longest wait for a reply.
@@ -138,9 +140,16 @@ impl RedisConnection {
     /// Runs a script atomically on the server.
     pub(super) async fn script<T: redis::FromRedisValue>(
         &self,
-        script: &redis::ScriptInvocation<'_>,
+        script: &Call<'_>,
     ) -> Result<T, Fault> {
-        self.call(async |mut connection| script.invoke_async(&mut connection).await).await
+        let by_digest = script.by_digest();
+        self.call(async |mut connection| match by_digest.query_async(&mut connection).await {
+            Err(error) if is_unknown_script(&error) => {
+                script.by_text().query_async(&mut connection).await
+            }
+            answer => answer,
+        })
+        .await
     }
 
     /// Runs one command, within the time limit.
@@ -149,6 +158,14 @@ impl RedisConnection {
         command: &redis::Cmd,
     ) -> Result<T, Fault> {
         self.call(async |mut connection| command.query_async(&mut connection).await).await
+    }
+
+    /// Runs several commands at once, within the time limit of one.
+    pub(super) async fn pipeline<T: redis::FromRedisValue>(
+        &self,
+        pipeline: &redis::Pipeline,
+    ) -> Result<T, Fault> {
+        self.call(async |mut connection| pipeline.query_async(&mut connection).await).await
     }
 
     async fn call<T>(
@@ -210,6 +227,10 @@ fn unavailable(detail: &'static str) -> Fault {
     Fault::transient(Reason::DedupeUnavailable, detail)
 }
 
+fn is_unknown_script(error: &RedisError) -> bool {
+    error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
 /// Whether the connection must not be used again.
 fn is_unusable_after(error: &RedisError) -> bool {
     use redis::ErrorKind::{AuthenticationFailed, Parse, Server};
@@ -256,7 +277,10 @@ fn refusal(error: &RedisError) -> &'static str {
         ("NOREPLICAS", "the server has too few replicas to take writes (min-replicas-to-write)"),
         ("NOAUTH", NO_PASSWORD),
         ("WRONGPASS", PASSWORD),
-        ("NOPERM", "this user lacks a permission: EVALSHA, SCRIPT LOAD and the keys of the prefix"),
+        (
+            "NOPERM",
+            "this user lacks a permission: EVALSHA, EVAL, what the scripts call, or the keys of the prefix",
+        ),
         ("MOVED", CLUSTER),
         ("ASK", CLUSTER),
         ("CROSSSLOT", CLUSTER),

@@ -2,21 +2,25 @@
 //!
 //! The names of keys and fields are those of the first release, and stay: replicas of two releases
 //! share them during an upgrade. `silences` counts unanswered sends, `died` marks a worker that
-//! crashed while sending.
+//! crashed while sending. The rest of a record has short names, as there are many: `o` object, `u`
+//! user, `c` created (milliseconds since 1970), and as distances from then `e` expires, `a` accepted,
+//! `x` next attempt, `s` sent; `n` attempt, `w` why the last one failed, `t` trace.
 
+mod accepted;
 mod claims;
 mod connection;
+mod index;
 mod languages;
-mod newest;
 mod nonces;
 mod probe;
 mod records;
+mod script;
 
 pub use self::{
+    accepted::NotingPublisher,
     claims::RedisClaims,
     connection::{InvalidRedisUrl, RedisConfig, RedisConnection},
     languages::RedisLanguages,
-    newest::NotingPublisher,
     nonces::RedisNonces,
     probe::ServerInfo,
     records::RedisRecords,

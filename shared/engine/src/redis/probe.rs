@@ -1,9 +1,8 @@
 //! Whether claims can be made: makes one, on a key of its own. And what the server says about itself.
 
 use domain::fault::{Fault, Reason};
-use redis::Script;
 
-use super::connection::RedisConnection;
+use super::{accepted::with_create, connection::RedisConnection};
 
 /// How long the key of the probe is kept, in milliseconds.
 const KEPT: u64 = 1000;
@@ -11,10 +10,10 @@ const KEPT: u64 = 1000;
 /// Claims an event that does not exist, with the script of the real claims. What stands in the way of
 /// them stands in its way.
 pub(super) async fn probe(connection: &RedisConnection, prefix: &str) -> Result<(), Fault> {
-    let script = Script::new(include_str!("scripts/claim.lua"));
+    let script = with_create(include_str!("scripts/claim.lua"));
     let mut call = script.key(format!("{prefix}:event:probe"));
     // The lease ends at once, so that the next probe makes a claim as well.
-    call.arg("probe").arg(0).arg(KEPT).arg(KEPT);
+    call.arg("probe").arg(0).arg(KEPT);
     connection.script::<redis::Value>(&call).await.map(drop)
 }
 

@@ -1,49 +1,141 @@
 //! The records of events in Redis.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use domain::{
     claims::{History, UNFINISHED_KEPT},
-    clock::milliseconds,
+    clock::{Clock, milliseconds},
+    event::EventKind,
     fault::Fault,
-    ids::EventId,
-    records::{Progress, Record, Records},
+    ids::{EventId, MagicAuthId, UserId},
+    records::{Facts, Progress, Record, RecordKey, Records, sort},
 };
-use redis::Script;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{connection::RedisConnection, event_key};
+use super::{connection::RedisConnection, event_key, index, script::Script};
+
+/// Events that are asked for in one call.
+const BATCH: usize = 256;
 
 /// The [`Records`] that are kept in Redis.
 pub struct RedisRecords {
     connection: Arc<RedisConnection>,
     prefix: String,
+    clock: Arc<dyn Clock>,
     clear_doubt: Script,
     lift_limit: Script,
+    redriven: Script,
 }
 
 impl RedisRecords {
-    /// Reads records over `connection`, under keys that begin with `prefix`.
-    pub fn new(connection: Arc<RedisConnection>, prefix: &str) -> Self {
-        let clear_doubt = Script::new(include_str!("scripts/clear_doubt.lua"));
-        let lift_limit = Script::new(include_str!("scripts/lift_limit.lua"));
-        Self { connection, prefix: prefix.to_owned(), clear_doubt, lift_limit }
+    /// Reads records over `connection`, under keys that begin with `prefix`. `clock` says which days
+    /// they may be of.
+    pub fn new(connection: Arc<RedisConnection>, prefix: &str, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            connection,
+            prefix: prefix.to_owned(),
+            clock,
+            clear_doubt: Script::new(include_str!("scripts/clear_doubt.lua")),
+            lift_limit: Script::new(include_str!("scripts/lift_limit.lua")),
+            redriven: Script::new(include_str!("scripts/redriven.lua")),
+        }
     }
+
+    async fn read(&self, events: &[EventId]) -> Result<Vec<Record>, Fault> {
+        let mut records = Vec::new();
+        for batch in events.chunks(BATCH) {
+            let mut pipeline = redis::pipe();
+            for event in batch {
+                pipeline.cmd("HGETALL").arg(event_key(&self.prefix, event));
+            }
+            let found: Vec<Fields> = self.connection.pipeline(&pipeline).await?;
+            records.extend(batch.iter().zip(found).filter_map(|(id, fields)| record(id, &fields)));
+        }
+        Ok(records)
+    }
+
+    /// Events that may be of this object or user.
+    async fn candidates(&self, id: &str) -> Result<Vec<EventId>, Fault> {
+        let mut pipeline = redis::pipe();
+        for list in index::all(&self.prefix, id, self.clock.now()) {
+            pipeline.cmd("LRANGE").arg(list).arg(0).arg(-1);
+        }
+        let lists: Vec<Vec<String>> = self.connection.pipeline(&pipeline).await?;
+        let ids: BTreeSet<String> = lists.into_iter().flatten().collect();
+        Ok(ids.into_iter().filter_map(|id| EventId::parse(id).ok()).collect())
+    }
+}
+
+type Fields = HashMap<String, String>;
+
+fn record(event_id: &EventId, fields: &Fields) -> Option<Record> {
+    let state = fields.get("state")?;
+    let text = |name: &str| fields.get(name).filter(|text| !text.is_empty()).cloned();
+    let number = |name: &str| fields.get(name)?.parse::<i64>().ok();
+    let small = |name: &str| number(name).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+    let created = number("c");
+    let after = |name: &str| {
+        let distance = SignedDuration::from_millis(number(name)?);
+        Timestamp::from_millisecond(created?).ok()?.checked_add(distance).ok()
+    };
+    let history =
+        History { unanswered_sends: small("silences"), crashed_sending: small("died") == 1 };
+    let progress = match state.as_str() {
+        "accepted" => Progress::Accepted,
+        "lease" => Progress::Leased,
+        "sending" => Progress::Sending,
+        "done" => Progress::Sent { receipt: text("receipt").unwrap_or_default(), at: after("s") },
+        "superseded" => Progress::Superseded,
+        "expired" => Progress::Expired,
+        "dead" => Progress::Dead,
+        _ => Progress::Waiting { next_at: after("x") },
+    };
+    let facts = || {
+        Some(Facts {
+            kind: EventKind::MagicAuthCreated,
+            object_id: MagicAuthId::parse(text("o")?).ok()?,
+            user_id: text("u").and_then(|user| UserId::parse(user).ok()),
+            created_at: Timestamp::from_millisecond(created?).ok()?,
+            expires_at: after("e")?,
+            accepted_at: after("a")?,
+            trace_id: text("t"),
+        })
+    };
+    Some(Record {
+        event_id: event_id.clone(),
+        facts: facts(),
+        progress,
+        attempt: small("n"),
+        failure: text("w"),
+        history,
+    })
 }
 
 #[async_trait]
 impl Records for RedisRecords {
-    async fn find(&self, event_id: &EventId) -> Result<Option<Record>, Fault> {
-        let mut get = redis::cmd("HGETALL");
-        get.arg(event_key(&self.prefix, event_id));
-        let mut fields: HashMap<String, String> = self.connection.command(&get).await?;
-        let Some(state) = fields.remove("state") else { return Ok(None) };
-        let number =
-            |name: &str| fields.get(name).and_then(|text| text.parse::<u32>().ok()).unwrap_or(0);
-        let history =
-            History { unanswered_sends: number("silences"), crashed_sending: number("died") == 1 };
-        let receipt = fields.remove("receipt").unwrap_or_default();
-        Ok(Some(Record { progress: Progress::from_state(&state, receipt), history }))
+    async fn find(&self, key: &RecordKey) -> Result<Vec<Record>, Fault> {
+        let mut found = match key {
+            RecordKey::Event(event) => return self.read(std::slice::from_ref(event)).await,
+            RecordKey::Object(object) => {
+                let records = self.read(&self.candidates(object.as_str()).await?).await?;
+                records
+                    .into_iter()
+                    .filter(|record| of(record, |facts| facts.object_id == *object))
+                    .collect()
+            }
+            RecordKey::User(user) => {
+                let records = self.read(&self.candidates(user.as_str()).await?).await?;
+                let theirs =
+                    |record: &Record| of(record, |facts| facts.user_id.as_ref() == Some(user));
+                records.into_iter().filter(theirs).collect::<Vec<_>>()
+            }
+        };
+        sort(&mut found);
+        Ok(found)
     }
 
     async fn lift_limit(&self, event_id: &EventId) -> Result<(), Fault> {
@@ -58,4 +150,16 @@ impl Records for RedisRecords {
             .await
             .map(drop)
     }
+
+    async fn redriven(&self, events: &[EventId]) -> Result<(), Fault> {
+        for event in events {
+            let call = self.redriven.key(event_key(&self.prefix, event));
+            self.connection.script::<i64>(&call).await?;
+        }
+        Ok(())
+    }
+}
+
+fn of(record: &Record, is_wanted: impl Fn(&Facts) -> bool) -> bool {
+    record.facts.as_ref().is_some_and(is_wanted)
 }

@@ -53,6 +53,7 @@ pub struct Metrics {
     clock_offset: Gauge,
     settle_failures: IntCounter,
     dead_letters_dropped: IntCounter,
+    records_dropped: IntCounter,
     queue_depth: IntGaugeVec,
     connected: IntGaugeVec,
     blocked: IntGauge,
@@ -164,6 +165,10 @@ impl Metrics {
             settle_failures: new.counter(
                 "authpost_settle_failures_total",
                 "Outcomes that could not be settled; the queue delivers the message again.",
+            )?,
+            records_dropped: new.counter(
+                "authpost_records_dropped_total",
+                "Accepted events that could not be recorded before a worker took them.",
             )?,
             dead_letters_dropped: new.counter(
                 "authpost_dead_letters_dropped_total",

@@ -131,6 +131,11 @@ impl Metrics {
         self.settle_failures.inc();
     }
 
+    /// Counts accepted events whose record was not made by the ingress.
+    pub fn records_dropped(&self, events: usize) {
+        self.records_dropped.inc_by(u64::try_from(events).unwrap_or(u64::MAX));
+    }
+
     /// Counts dead letters that were deleted because there were too many.
     pub fn dead_letters_dropped(&self, count: u64) {
         self.dead_letters_dropped.inc_by(count);

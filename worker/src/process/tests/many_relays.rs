@@ -149,7 +149,7 @@ async fn story(scripts: &[Vec<Does>]) -> Ended {
     worker.clock = clock;
     worker.mailer = Live::new(Arc::new(several));
 
-    let (event, mut attempt) = (event(), 1);
+    let (event, mut attempt) = (Arc::new(event()), 1);
     let outcome = loop {
         match process(&worker, &event, attempt).await {
             Outcome::Retry { stage, attempt: next, .. } => {

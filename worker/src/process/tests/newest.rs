@@ -63,7 +63,7 @@ impl Run<'_> {
         let chosen = self.world.chance.below(due.len() as u64);
         let (_, event, attempt) =
             self.waiting.swap_remove(due[usize::try_from(chosen).expect("small")]);
-        let story = event.clone();
+        let story = Arc::new(event.clone());
         let story = Box::pin(async move { process(worker, &story, attempt).await });
         self.working.push((event, attempt, story));
     }
@@ -100,7 +100,7 @@ impl Run<'_> {
                     self.assert_a_newer_one_was_accepted(&event);
                 }
                 if matches!(outcome, Outcome::Dead { .. }) {
-                    let subject = Subject::of(&event, self.now());
+                    let subject = Subject::of(&Arc::new(event.clone()), attempt, self.now());
                     self.worker.claims.withdraw(&subject).await.expect("answers");
                 }
                 let before = self.ended.insert(event.event_id.to_string(), outcome);

@@ -5,11 +5,13 @@ use std::{sync::Arc, time::Duration};
 use domain::{
     claims::{Claim, History, Limit, Subject, Terms, UNFINISHED_KEPT, users::Admission},
     clock::milliseconds_after,
+    fault::Reason,
+    records::DEAD_KEPT,
 };
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::embedded::users;
+use crate::embedded::{records, users};
 
 pub(super) struct Record {
     pub(super) state: String,
@@ -36,10 +38,16 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// When the record of an event that nobody finishes is forgotten.
+    fn kept_until(&self) -> i64 {
+        let Terms { lease, sending, done, .. } = self.terms;
+        milliseconds_after(self.now, done.max(lease + sending + UNFINISHED_KEPT))
+    }
+
     /// What stands in the way of an event that nobody holds.
     fn refusal(&self, connection: &Connection, is_new: bool) -> rusqlite::Result<Option<Claim>> {
         let Self { subject, now, terms, .. } = self;
-        let Some(user) = &subject.user else { return Ok(None) };
+        let Some(user) = subject.user() else { return Ok(None) };
         let known = users::find(connection, user, *now)?;
         let limit = |limit: Option<Limit>| limit.filter(|_| is_new);
         let admission =
@@ -65,8 +73,16 @@ impl Asked {
 /// Claims an event, if nothing stands in the way.
 pub(super) fn claim(connection: &Connection, asked: &Asked) -> rusqlite::Result<Claimed> {
     let Asked { subject, owner, now, terms, .. } = asked;
-    let found = find(connection, subject.event_id.as_str(), *now)?;
-    let is_new = found.is_none();
+    let key = subject.event_id().as_str();
+    let mut found = find(connection, key, *now)?;
+    if found.is_none() {
+        let accepted = subject.event.received_at.as_millisecond();
+        // A record that has expired and is not swept yet would be in the way.
+        connection.prepare_cached("DELETE FROM claims WHERE event_id = ?1")?.execute([key])?;
+        records::create(connection, &subject.event, accepted, asked.kept_until())?;
+        found = find(connection, key, *now)?;
+    }
+    let is_new = found.as_ref().is_none_or(|record| record.fence == 0);
     let (mut fence, mut history, mut held) = (1, History::default(), false);
     if let Some(Record { state, owner: holder, fence: last, history: before, until_ms }) = found {
         // One process at a time uses the file: an earlier one works on nothing any more.
@@ -88,20 +104,30 @@ pub(super) fn claim(connection: &Connection, asked: &Asked) -> rusqlite::Result<
             History { crashed_sending: before.crashed_sending || state == "sending", ..before };
     }
     let refusal = if held { None } else { asked.refusal(connection, is_new)? };
-    let until = milliseconds_after(*now, terms.lease);
-    match refusal {
-        None => {
-            let gone = milliseconds_after(until, UNFINISHED_KEPT);
-            store(connection, asked, ("lease", until, gone), (fence, history))?;
-            Ok(Claimed::Fresh { fence, history })
-        }
-        Some(Claim::Superseded) => {
-            let gone = milliseconds_after(*now, terms.done);
-            store(connection, asked, ("superseded", 0, gone), (fence, history))?;
-            Ok(Claimed::Refused(Claim::Superseded))
-        }
-        Some(refusal) => Ok(Claimed::Refused(refusal)),
-    }
+    let Some(refusal) = refusal else {
+        let until = milliseconds_after(*now, terms.lease);
+        store(connection, asked, until, (fence, history))?;
+        return Ok(Claimed::Fresh { fence, history });
+    };
+    note(connection, asked, &refusal)?;
+    Ok(Claimed::Refused(refusal))
+}
+
+/// Records why an event was not claimed.
+fn note(connection: &Connection, asked: &Asked, refusal: &Claim) -> rusqlite::Result<()> {
+    let (state, failure, kept) = match refusal {
+        Claim::Superseded => (Some("superseded"), None, None),
+        Claim::OverLimit => (Some("dead"), Some(Reason::PersonLimit), Some(DEAD_KEPT)),
+        Claim::GivesWay => (None, Some(Reason::GivesWay), None),
+        Claim::Held(_) => (None, Some(Reason::MailLimit), None),
+        Claim::Fresh(_) | Claim::Busy(_) | Claim::Done => return Ok(()),
+    };
+    let gone = kept.map(|kept| milliseconds_after(asked.now, kept));
+    let sql = "UPDATE claims SET state = coalesce(?2, state), until_ms = 0, failure = coalesce(?3, failure), \
+               gone_ms = coalesce(?4, gone_ms) WHERE event_id = ?1";
+    let key = asked.subject.event_id().as_str();
+    let values = params![key, state, failure.map(Reason::label), gone];
+    connection.prepare_cached(sql)?.execute(values).map(drop)
 }
 
 /// The part of an owner's text that is the same for all owners of a process.
@@ -111,16 +137,17 @@ fn process_of(owner: &str) -> &str {
 
 fn store(
     connection: &Connection,
-    Asked { subject, owner, .. }: &Asked,
-    (state, until, gone): (&str, i64, i64),
+    asked: &Asked,
+    until: i64,
     (fence, history): (i64, History),
 ) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO claims (event_id, state, owner, fence, silences, died_sending, until_ms, gone_ms, receipt)
-               VALUES (?1, ?8, ?2, ?3, ?4, ?5, ?6, ?7, '')
-               ON CONFLICT (event_id) DO UPDATE SET state = ?8, owner = ?2, fence = ?3,
-                   silences = ?4, died_sending = ?5, until_ms = ?6, gone_ms = ?7";
-    let (key, History { unanswered_sends, crashed_sending }) = (subject.event_id.as_str(), history);
-    let values = params![key, owner, fence, unanswered_sends, crashed_sending, until, gone, state];
+    let sql = "UPDATE claims SET state = 'lease', owner = ?2, fence = ?3, silences = ?4, died_sending = ?5, \
+               until_ms = ?6, gone_ms = ?7, attempt = ?8 WHERE event_id = ?1";
+    let (key, History { unanswered_sends, crashed_sending }) =
+        (asked.subject.event_id().as_str(), history);
+    let (gone, attempt) = (asked.kept_until(), asked.subject.attempt);
+    let values =
+        params![key, asked.owner, fence, unanswered_sends, crashed_sending, until, gone, attempt];
     connection.prepare_cached(sql)?.execute(values).map(drop)
 }
 

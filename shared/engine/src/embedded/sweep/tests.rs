@@ -7,7 +7,8 @@ async fn with_claims(count: usize) -> (Arc<Store>, tempfile::TempDir) {
     let store = Store::open(folder.path()).expect("opens");
     let filled = store.run(move |connection| {
         for n in 0..i64::try_from(count).expect("small") {
-            let sql = "INSERT INTO claims VALUES (?1, 'done', '', 1, 0, 0, 0, ?2, '')";
+            let sql = "INSERT INTO claims (event_id, state, owner, fence, silences, died_sending, until_ms, \
+                       gone_ms, receipt) VALUES (?1, 'done', '', 1, 0, 0, 0, ?2, '')";
             connection.prepare_cached(sql)?.execute(params![format!("event_{n}"), n])?;
         }
         Ok(())
