@@ -18,6 +18,7 @@ use runtime::metrics::Metrics;
 use tokio::sync::mpsc;
 
 use super::{
+    OBJECT, USER,
     connection::RedisConnection,
     event_key, index,
     script::{Call, Script},
@@ -101,7 +102,7 @@ impl Noter {
     }
 }
 
-/// A script that may call `create`.
+/// A script that may call the functions of `create.lua`.
 pub(super) fn with_create(script: &str) -> Script {
     Script::new(&format!("{}{script}", include_str!("scripts/create.lua")))
 }
@@ -110,8 +111,13 @@ pub(super) fn with_create(script: &str) -> Script {
 /// memory.
 pub(super) fn add_facts(call: &mut Call<'_>, event: &QueuedEvent, accepted_at: Timestamp) {
     let created = event.created_at.as_millisecond();
-    call.arg(event.object_id.as_str())
-        .arg(event.user_id.as_ref().map_or("", |user| user.as_str()))
+    call.arg(index::short(event.object_id.as_str(), OBJECT))
+        .arg(
+            event
+                .user_id
+                .as_ref()
+                .map_or_else(String::new, |user| index::short(user.as_str(), USER)),
+        )
         .arg(created)
         .arg(event.expires_at.as_millisecond() - created)
         .arg(accepted_at.as_millisecond() - created)

@@ -47,7 +47,7 @@ impl RedisClaims {
             claim: with_create(include_str!("scripts/claim.lua")),
             sending: Script::new(include_str!("scripts/sending.lua")),
             complete: Script::new(include_str!("scripts/complete.lua")),
-            give_back: Script::new(include_str!("scripts/give_back.lua")),
+            give_back: with_create(include_str!("scripts/give_back.lua")),
             withdraw: Script::new(include_str!("scripts/withdraw.lua")),
         }
     }

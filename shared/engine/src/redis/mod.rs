@@ -28,6 +28,11 @@ pub use self::{
 
 use domain::ids::{EventId, UserId};
 
+/// What ids begin with at WorkOS, which a record does not repeat.
+const EVENT: &str = "event_";
+const OBJECT: &str = "magic_auth_";
+const USER: &str = "user_";
+
 /// The key of an event's claim.
 fn event_key(prefix: &str, event_id: &EventId) -> String {
     format!("{prefix}:event:{event_id}")

@@ -16,7 +16,7 @@ use domain::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use super::{connection::RedisConnection, event_key, index, script::Script};
+use super::{EVENT, OBJECT, USER, connection::RedisConnection, event_key, index, script::Script};
 
 /// Events that are asked for in one call.
 const BATCH: usize = 256;
@@ -66,7 +66,7 @@ impl RedisRecords {
         }
         let lists: Vec<Vec<String>> = self.connection.pipeline(&pipeline).await?;
         let ids: BTreeSet<String> = lists.into_iter().flatten().collect();
-        Ok(ids.into_iter().filter_map(|id| EventId::parse(id).ok()).collect())
+        Ok(ids.iter().filter_map(|id| EventId::parse(index::long(id, EVENT)).ok()).collect())
     }
 }
 
@@ -97,8 +97,8 @@ fn record(event_id: &EventId, fields: &Fields) -> Option<Record> {
     let facts = || {
         Some(Facts {
             kind: EventKind::MagicAuthCreated,
-            object_id: MagicAuthId::parse(text("o")?).ok()?,
-            user_id: text("u").and_then(|user| UserId::parse(user).ok()),
+            object_id: MagicAuthId::parse(index::long(&text("o")?, OBJECT)).ok()?,
+            user_id: text("u").and_then(|user| UserId::parse(index::long(&user, USER)).ok()),
             created_at: Timestamp::from_millisecond(created?).ok()?,
             expires_at: after("e")?,
             accepted_at: after("a")?,

@@ -10,8 +10,7 @@ if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'x', ARGV[6]) end
 if ARGV[3] == 'dead' then
   redis.call('PEXPIRE', KEYS[1], ARGV[7])
   for index = 2, #KEYS do
-    local event = string.match(KEYS[1], '[^:]+$')
-    if redis.call('RPUSH', KEYS[index], event) == 1 then redis.call('PEXPIRE', KEYS[index], ARGV[7] + 90000000) end
+    if redis.call('RPUSH', KEYS[index], short(KEYS[1])) == 1 then redis.call('PEXPIRE', KEYS[index], ARGV[7] + 90000000) end
   end
 end
 return 1
