@@ -61,7 +61,7 @@ impl DistributedEngine {
     }
 
     fn operator(&self) -> Arc<RabbitOperator> {
-        Arc::new(RabbitOperator::new(Arc::clone(&self.publisher), self.broker.config.names.clone()))
+        Arc::new(RabbitOperator::new(Arc::clone(&self.publisher), self.broker.config.clone()))
     }
 
     async fn examine_broker(&self) -> Vec<Finding> {

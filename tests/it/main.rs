@@ -13,6 +13,7 @@ mod contracts;
 mod crash;
 mod dead_command;
 mod dead_letters;
+mod dead_readers;
 mod deploy_manifests;
 mod doctor;
 mod duplicates;

@@ -52,7 +52,8 @@ pub enum TelemetryError {
 /// Libraries whose finer levels print frames, headers or statements, and so codes and keys.
 /// Whatever `RUST_LOG` says, of them or of a module inside them, they stay at these levels.
 const CLAMPED: &[(&str, LevelFilter)] = &[
-    ("lapin", LevelFilter::WARN),
+    // Its errors are also results, which are logged here where they matter.
+    ("lapin", LevelFilter::OFF),
     ("amq_protocol", LevelFilter::WARN),
     ("rustls", LevelFilter::WARN),
     ("hyper", LevelFilter::INFO),

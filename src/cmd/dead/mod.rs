@@ -2,6 +2,7 @@
 //! on both engines.
 
 mod describe;
+mod printer;
 mod selection;
 
 use std::{process::ExitCode, sync::Arc};
@@ -18,7 +19,8 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    describe::{describe, full, line, objection},
+    describe::{describe, line, objection},
+    printer::{Format, Printer},
     selection::Selection,
 };
 use super::{block_on, print, print_json, start_logging, usage_error};
@@ -50,7 +52,10 @@ enum Command {
 struct ListArgs {
     #[command(flatten)]
     selection: Selection,
-    /// Print the letters as JSON
+    /// Print so many letters at most
+    #[arg(long, value_name = "NUMBER")]
+    limit: Option<u64>,
+    /// Print the letters as a JSON array, one letter a line, while they are read
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -87,15 +92,13 @@ struct ChangeArgs {
 
 pub(super) fn dead(args: DeadArgs) -> ExitCode {
     match args.command {
-        Command::List(ListArgs { selection, json, operator }) => {
-            with_engine(operator, async move |engine| {
-                show(engine, &selection, json, Format::Line).await
-            })
+        Command::List(args) => {
+            let operator = args.operator.clone();
+            with_engine(operator, async move |engine| show(engine, args, Format::Line).await)
         }
-        Command::Show(ListArgs { selection, json, operator }) => {
-            with_engine(operator, async move |engine| {
-                show(engine, &selection, json, Format::Full).await
-            })
+        Command::Show(args) => {
+            let operator = args.operator.clone();
+            with_engine(operator, async move |engine| show(engine, args, Format::Full).await)
         }
         Command::Redrive(RedriveArgs { change, force }) => {
             change_letters(change, Action::Redrive, force)
@@ -131,38 +134,26 @@ fn with_engine(
     })
 }
 
-/// The format that letters are printed in.
-#[derive(Clone, Copy)]
-enum Format {
-    Line,
-    Full,
-}
-
-async fn show(
-    engine: &dyn OpenEngine,
-    selection: &Selection,
-    as_json: bool,
-    format: Format,
-) -> anyhow::Result<ExitCode> {
+async fn show(engine: &dyn OpenEngine, args: ListArgs, format: Format) -> anyhow::Result<ExitCode> {
+    let ListArgs { selection, limit, json, operator: _ } = args;
     let now = SystemClock.now();
-    let all = engine.dead_letters().walk(Arc::new(|_| Action::Keep)).await?;
-    let letters: Vec<_> = all
-        .iter()
-        .map(|(letter, _)| letter)
-        .filter(|letter| selection.matches(letter, now))
-        .collect();
-    if as_json {
-        let described: Vec<_> = letters.iter().map(|letter| describe(letter, now)).collect();
-        print_json(&described.into())?;
-    } else {
-        for letter in &letters {
-            print(&match format {
-                Format::Line => line(letter, now),
-                Format::Full => full(letter, now),
-            });
-        }
-    }
-    Ok(report_missing(selection, &all))
+    let printer = Arc::new(Printer::new(if json { Format::Json } else { format }, now));
+    let choose: Choose = {
+        let (printer, selection) = (Arc::clone(&printer), selection.clone());
+        let most = limit.unwrap_or(u64::MAX);
+        Arc::new(move |letter| {
+            if printer.printed() >= most {
+                return Action::Stop;
+            }
+            if selection.matches(letter, now) {
+                printer.print(letter);
+            }
+            Action::Keep
+        })
+    };
+    let visited = engine.dead_letters().walk(choose).await?;
+    printer.finish();
+    Ok(if limit.is_some() { ExitCode::SUCCESS } else { report_missing(&selection, &visited) })
 }
 
 fn report_missing(selection: &Selection, all: &[(DeadLetter, Action)]) -> ExitCode {
@@ -251,7 +242,7 @@ fn report(done: &[(DeadLetter, Action)], plan: Plan, now: Timestamp) -> anyhow::
         let described = done.iter().map(|(letter, action)| {
             let mut described = describe(letter, now);
             described["action"] = json!(match action {
-                Action::Keep => "kept",
+                Action::Keep | Action::Stop => "kept",
                 Action::Redrive => "redriven",
                 Action::Purge => "purged",
             });

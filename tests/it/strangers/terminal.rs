@@ -53,7 +53,8 @@ async fn dead_letters_are_shown_and_not_obeyed() {
         let said = beside(command, &only(&world.env(), &ENGINE)).await;
         assert!(said.code == 0 && said.out.contains(&made.event_id), "{command:?} {}", said.err);
         assert_harmless(&said.out);
-        if command.contains(&"--json") {
+        // A record has only the beginning of a reason.
+        if command[..] == ["dead", "show", "--json"] {
             let json: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
             assert!(json.to_string().contains(&TRICKS[..4].replace('\u{1b}', "\\u001b")), "{json}");
         }

@@ -34,7 +34,7 @@ pub struct DeadLetter {
     pub dead_lettered_at: Option<Timestamp>,
 }
 
-/// What to do with a letter.
+/// What to do with a letter that a walk visits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Leave it where it is.
@@ -42,6 +42,8 @@ pub enum Action {
     /// Put it back into the queue as a new event.
     Redrive,
     Purge,
+    /// Leave this letter and all after it where they are, and visit no more.
+    Stop,
 }
 
 /// Chooses the action for each letter.

@@ -31,22 +31,53 @@ impl EmbeddedOperator {
     }
 }
 
+/// Letters that are read at once. Whoever chooses may take its time, so that is done outside of the
+/// transactions.
+const PIECE: i64 = 500;
+
 #[async_trait]
 impl DeadLetters for EmbeddedOperator {
     async fn walk(&self, choose: Choose) -> Result<Vec<(DeadLetter, Action)>, Fault> {
         let now = self.clock.now().as_millisecond();
-        self.store.run(move |connection| walk(connection, &choose, now)).await
+        // Letters that come meanwhile are not visited: a redriven one may be among them.
+        let newest = "SELECT coalesce(max(id), 0) FROM dead";
+        let last: i64 =
+            self.store.run(move |file| file.query_row(newest, [], |row| row.get(0))).await?;
+        let (mut visited, mut after) = (Vec::new(), 0);
+        while visited.len() < MAX_LETTERS {
+            let read = self.store.run(move |connection| letters(connection, after, last)).await?;
+            let Some((newest, _)) = read.last() else { break };
+            after = *newest;
+            let mut piece = Vec::with_capacity(read.len());
+            for (id, letter) in read {
+                let action = choose(&letter);
+                if action == Action::Stop {
+                    after = last;
+                    break;
+                }
+                piece.push((id, letter, action));
+            }
+            let act = move |connection: &Connection| {
+                piece.iter().try_for_each(|(id, letter, action)| {
+                    carry_out(connection, (*id, letter), *action, now)
+                })?;
+                Ok(piece)
+            };
+            let changed = self.store.run(act).await?;
+            visited.extend(changed.into_iter().map(|(_, letter, action)| (letter, action)));
+        }
+        Ok(visited)
     }
 }
 
-/// All in one transaction: every action is carried out, or none is.
-fn walk(
+/// The letters between two ids, the first excluded, as many as are read at once.
+fn letters(
     connection: &Connection,
-    choose: &Choose,
-    now: i64,
-) -> rusqlite::Result<Vec<(DeadLetter, Action)>> {
-    let sql = "SELECT id, died_ms, attempt, reason, detail, payload FROM dead ORDER BY id LIMIT ?1";
-    let most = i64::try_from(MAX_LETTERS).unwrap_or(i64::MAX);
+    after: i64,
+    last: i64,
+) -> rusqlite::Result<Vec<(i64, DeadLetter)>> {
+    let sql = "SELECT id, died_ms, attempt, reason, detail, payload FROM dead \
+               WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3";
     let letter = |row: &rusqlite::Row<'_>| {
         let payload: Vec<u8> = row.get(5)?;
         let letter = DeadLetter {
@@ -58,25 +89,27 @@ fn walk(
         };
         Ok((row.get::<_, i64>(0)?, letter))
     };
-    let rows: Vec<(i64, DeadLetter)> =
-        connection.prepare_cached(sql)?.query_map([most], letter)?.collect::<Result<_, _>>()?;
-    let mut visited = Vec::with_capacity(rows.len());
-    for (id, letter) in rows {
-        let action = choose(&letter);
-        if action == Action::Redrive {
-            let sql = "INSERT INTO queue (due_ms, attempt, queued_ms, payload) \
-                       SELECT ?2, 1, ?2, payload FROM dead WHERE id = ?1";
-            connection.prepare_cached(sql)?.execute(params![id, now])?;
-            if let Ok(event) = &letter.event {
-                records::redriven(connection, &event.event_id)?;
-            }
+    connection.prepare_cached(sql)?.query_map([after, last, PIECE], letter)?.collect()
+}
+
+fn carry_out(
+    connection: &Connection,
+    (id, letter): (i64, &DeadLetter),
+    action: Action,
+    now: i64,
+) -> rusqlite::Result<()> {
+    if action == Action::Redrive {
+        let sql = "INSERT INTO queue (due_ms, attempt, queued_ms, payload) \
+                   SELECT ?2, 1, ?2, payload FROM dead WHERE id = ?1";
+        connection.prepare_cached(sql)?.execute(params![id, now])?;
+        if let Ok(event) = &letter.event {
+            records::redriven(connection, &event.event_id)?;
         }
-        if action != Action::Keep {
-            connection.prepare_cached("DELETE FROM dead WHERE id = ?1")?.execute([id])?;
-        }
-        visited.push((letter, action));
     }
-    Ok(visited)
+    if matches!(action, Action::Redrive | Action::Purge) {
+        connection.prepare_cached("DELETE FROM dead WHERE id = ?1")?.execute([id])?;
+    }
+    Ok(())
 }
 
 /// Deletes the oldest dead letters if there are too many for another one, a hundredth of them at

@@ -11,7 +11,10 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 
-use super::topology::{Names, Queue, queues};
+use super::{
+    has_code,
+    topology::{Names, Queue, queues},
+};
 
 /// Declares everything. A refused queue (other arguments) is logged and used as it is; any other
 /// error is returned.
@@ -142,9 +145,4 @@ fn is_refusal(error: &lapin::Error) -> bool {
 /// ACCESS_REFUSED: this user may not do that.
 fn is_forbidden(error: &lapin::Error) -> bool {
     has_code(error, 403)
-}
-
-/// Whether the broker gave this reply code (AMQP 0-9-1, 1.2).
-fn has_code(error: &lapin::Error, code: u16) -> bool {
-    matches!(error.kind(), lapin::ErrorKind::ProtocolError(amqp) if amqp.get_id() == code)
 }

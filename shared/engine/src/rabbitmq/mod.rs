@@ -11,6 +11,7 @@ mod consume;
 mod dead_letters;
 mod declare;
 mod inspect;
+mod lock;
 mod publish;
 mod supervisor;
 mod topology;
@@ -61,6 +62,11 @@ fn classify(error: &lapin::Error) -> Fault {
         _ => "the broker did not do as asked".into(),
     };
     Fault::transient(Reason::QueueUnavailable, detail)
+}
+
+/// Whether the broker gave this reply code (AMQP 0-9-1, 1.2).
+fn has_code(error: &lapin::Error, code: u16) -> bool {
+    matches!(error.kind(), lapin::ErrorKind::ProtocolError(amqp) if amqp.get_id() == code)
 }
 
 /// Reads an integer of any width: brokers and tools write all of them.

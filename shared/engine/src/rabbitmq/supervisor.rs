@@ -68,6 +68,14 @@ impl BrokerConfig {
         let uri = with_defaults(url.expose_secret()).parse().map_err(|_| InvalidAmqpUrl)?;
         Ok(Self { uri, tls: Arc::clone(trust.client()), names })
     }
+
+    /// Opens a connection that the broker shows under this name.
+    pub(super) async fn connect(&self, name: &str) -> lapin::Result<Connection> {
+        let process = std::process::id();
+        let properties = ConnectionProperties::default()
+            .with_connection_name(format!("authpost {name} {process}").into());
+        connect::connect(self.uri.clone(), Arc::clone(&self.tls), properties).await
+    }
 }
 
 impl fmt::Debug for BrokerConfig {
@@ -242,12 +250,7 @@ async fn connect(
     name: ConnectionName,
     limit: Duration,
 ) -> lapin::Result<Session> {
-    let process = std::process::id();
-    let properties = ConnectionProperties::default()
-        .with_connection_name(format!("authpost {} {process}", name.label()).into());
-    let connection =
-        within(limit, connect::connect(config.uri.clone(), Arc::clone(&config.tls), properties))
-            .await?;
+    let connection = within(limit, config.connect(name.label())).await?;
     within(limit, declare::declare(&connection, &config.names)).await?;
     let channel = within(limit, open_channel(&connection, name)).await?;
     Ok(Session {
