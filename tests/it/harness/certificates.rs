@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use runtime::tls;
 use tokio_rustls::{
     TlsAcceptor,
@@ -18,6 +18,9 @@ pub struct Certificates {
     pub authority_pem: String,
     pub server_pem: String,
     pub key_pem: String,
+    /// A client with the common name `authpost`, and its private key.
+    pub client_pem: String,
+    pub client_key_pem: String,
     server: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
 }
@@ -34,7 +37,13 @@ impl Certificates {
             .expect("valid")
             .signed_by(&key, &issuer)
             .expect("signed");
+        let client_key = KeyPair::generate().expect("a key");
+        let mut client = CertificateParams::new(Vec::<String>::new()).expect("valid");
+        client.distinguished_name.push(DnType::CommonName, "authpost");
+        let client = client.signed_by(&client_key, &issuer).expect("signed");
         Self {
+            client_pem: client.pem(),
+            client_key_pem: client_key.serialize_pem(),
             authority_pem: issuer.pem(),
             server_pem: server.pem(),
             key_pem: key.serialize_pem(),

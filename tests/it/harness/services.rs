@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
+    path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{Arc, OnceLock},
 };
@@ -12,6 +13,8 @@ use parking_lot::Mutex;
 pub struct Services {
     pub amqp_url: Option<String>,
     pub redis_url: Option<String>,
+    /// Port of RabbitMQ for clients with a certificate.
+    pub amqps_port: Option<u16>,
     /// Their processes when they started.
     pub pids: Vec<u32>,
     keeper: Mutex<Keeper>,
@@ -27,25 +30,34 @@ impl Services {
     /// The ones all tests of this run share, each under a prefix of its own.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Services> = OnceLock::new();
-        SHARED.get_or_init(|| Self::start(&["rabbitmq", "redis"]))
+        SHARED.get_or_init(|| Self::start(&["rabbitmq", "redis"], None))
     }
 
     /// Private instances, for a test that breaks them.
     pub fn private(names: &[&str]) -> Self {
-        Self::start(names)
+        Self::start(names, None)
     }
 
-    fn start(names: &[&str]) -> Self {
+    /// A private RabbitMQ that also takes clients with a certificate: of the authority in `ca.pem` in
+    /// this folder, which has `server.pem` and `key.pem`, too.
+    pub fn with_certificates(folder: &Path) -> Self {
+        Self::start(&["rabbitmq"], Some(folder))
+    }
+
+    fn start(names: &[&str], certificates: Option<&Path>) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/services");
+        let certificates = certificates.map(|folder| ("RABBITMQ_TLS", folder));
         let mut child = Command::new(script)
             .args(names)
+            .envs(certificates)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("scripts/services starts");
         let commands = child.stdin.take();
         let mut answers = BufReader::new(child.stdout.take().expect("piped"));
-        let (mut amqp_url, mut redis_url, mut pids) = (None, None, Vec::new());
+        let (mut amqp_url, mut redis_url, mut amqps_port) = (None, None, None);
+        let mut pids = Vec::new();
         loop {
             let mut line = String::new();
             assert!(
@@ -55,13 +67,15 @@ impl Services {
             match line.trim().split_once('=') {
                 Some(("AMQP_URL", url)) => amqp_url = Some(url.to_owned()),
                 Some(("REDIS_URL", url)) => redis_url = Some(url.to_owned()),
+                Some(("AMQPS_PORT", port)) => amqps_port = port.parse().ok(),
                 Some((name, pid)) if name.starts_with("PID_") => {
                     pids.push(pid.parse().expect("a process id"));
                 }
                 _ => break,
             }
         }
-        Self { amqp_url, redis_url, pids, keeper: Mutex::new(Keeper { child, commands, answers }) }
+        let keeper = Mutex::new(Keeper { child, commands, answers });
+        Self { amqp_url, redis_url, amqps_port, pids, keeper }
     }
 
     pub fn amqp_url(&self) -> &str {
@@ -78,7 +92,8 @@ impl Services {
         tokio::task::spawn_blocking(move || services.command(command)).await.expect("carried out");
     }
 
-    fn command(&self, command: &str) {
+    /// Carries out one of the script's commands.
+    pub fn command(&self, command: &str) {
         let mut keeper = self.keeper.lock();
         writeln!(keeper.commands.as_mut().expect("running"), "{command}")
             .expect("the keeper listens");
@@ -96,7 +111,7 @@ impl Drop for Services {
         let left: Vec<_> = self
             .pids
             .iter()
-            .filter(|pid| std::path::Path::new(&format!("/proc/{pid}/cmdline")).exists())
+            .filter(|pid| Path::new(&format!("/proc/{pid}/cmdline")).exists())
             .collect();
         assert!(
             left.is_empty() || std::thread::panicking(),

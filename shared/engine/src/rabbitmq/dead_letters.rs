@@ -121,9 +121,8 @@ impl DeadLetters for RabbitOperator {
         // That connection declares the queues.
         let up = self.publisher.supervisor.view().up();
         timeout(CONNECT, up).await.map_err(no_connection)?;
-        let connecting = self.broker.connect("dead letters");
-        let connection = timeout(CONNECT, connecting).await.map_err(no_connection)?;
-        let connection = connection.map_err(|error| classify(&error))?;
+        let connecting = self.broker.connect("dead letters", CONNECT).await;
+        let connection = connecting.map_err(|error| classify(&error))?;
         let queue = self.broker.names.dead();
         let lock = Lock::take(&connection, format!("{queue}.lock")).await?;
         let channel = within_limit(connection.create_channel()).await?;

@@ -83,7 +83,8 @@ async fn declare_alone(connection: &Connection, queue: &Queue) -> lapin::Result<
             close(channel);
             Ok(())
         }
-        Err(error) if is_refusal(&error) => {
+        // A virtual host that may have no more queues gives the same code.
+        Err(error) if is_refusal(&error) && !is_limit(&error) => {
             tracing::warn!(
                 queue = queue.name,
                 "the queue exists with other arguments and is used as it is; to change them, \
@@ -140,6 +141,15 @@ fn close(channel: Channel) {
 /// PRECONDITION_FAILED: it exists with other arguments.
 fn is_refusal(error: &lapin::Error) -> bool {
     has_code(error, 406)
+}
+
+/// Whether the broker says that there are as many queues as it allows.
+fn is_limit(error: &lapin::Error) -> bool {
+    let said = match error.kind() {
+        lapin::ErrorKind::ProtocolError(refusal) => refusal.get_message().as_str().to_owned(),
+        _ => String::new(),
+    };
+    said.contains("limit")
 }
 
 /// ACCESS_REFUSED: this user may not do that.

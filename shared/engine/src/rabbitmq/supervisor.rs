@@ -15,7 +15,7 @@ use lapin::{
 };
 use runtime::{
     metrics::{Metrics, labels::ConnectionName},
-    tls::Trust,
+    tls::{Trust, TrustError},
 };
 use rustls::ClientConfig;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -28,10 +28,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{connect, declare, topology::Names};
 
-/// First wait for each step of connecting: the handshake, the declarations. A broker that is
-/// starting accepts connections before it answers on them, and another attempt finds it ready
-/// sooner than this one would.
-const STEP: Duration = Duration::from_secs(3);
+/// First wait for each step of connecting: the handshake, the declarations. Enough for three round
+/// trips of two seconds.
+const STEP: Duration = Duration::from_secs(8);
 
 /// Longest wait for a step. The wait doubles with each failure up to this, so that a slow network
 /// is slow and not cut off forever.
@@ -48,7 +47,7 @@ const FRAME_MAX: &str = "16384";
 /// Where the broker is and how to connect to it: `AMQP_URL`, parsed.
 #[derive(Clone)]
 pub struct BrokerConfig {
-    uri: AMQPUri,
+    uris: Vec<AMQPUri>,
     tls: Arc<ClientConfig>,
     /// The names of exchanges and queues.
     pub names: Names,
@@ -58,32 +57,56 @@ pub struct BrokerConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must be a URL such as amqp://user:password@host:5672/vhost?heartbeat=10 or amqps://…, with special characters \
-     percent-encoded and whole numbers as parameters"
+     percent-encoded and whole numbers as parameters; several brokers have white space between them"
 )]
 pub struct InvalidAmqpUrl;
 
 impl BrokerConfig {
-    /// Parses an `amqp://` or `amqps://` URL.
-    pub fn parse(url: &SecretString, names: Names, trust: &Trust) -> Result<Self, InvalidAmqpUrl> {
-        let uri = with_defaults(url.expose_secret()).parse().map_err(|_| InvalidAmqpUrl)?;
-        Ok(Self { uri, tls: Arc::clone(trust.client()), names })
+    /// Parses `amqp://` or `amqps://` URLs with white space between them.
+    pub fn parse(urls: &SecretString, names: Names, trust: &Trust) -> Result<Self, InvalidAmqpUrl> {
+        let parse = |url: &str| with_defaults(url).parse().map_err(|_| InvalidAmqpUrl);
+        let brokers: Vec<AMQPUri> =
+            urls.expose_secret().split_ascii_whitespace().map(parse).collect::<Result<_, _>>()?;
+        if brokers.is_empty() {
+            return Err(InvalidAmqpUrl);
+        }
+        Ok(Self { uris: brokers, tls: Arc::clone(trust.client()), names })
     }
 
-    /// Opens a connection that the broker shows under this name.
-    pub(super) async fn connect(&self, name: &str) -> lapin::Result<Connection> {
+    /// Shows brokers that ask for one a certificate of ours, by a chain and a private key (PEM).
+    pub fn with_identity(
+        self,
+        trust: &Trust,
+        identity: (&[u8], &[u8]),
+    ) -> Result<Self, TrustError> {
+        Ok(Self { tls: trust.client_for(None, Some(identity))?, ..self })
+    }
+
+    /// Opens a connection, which the broker shows under this name, to the first broker that is ready
+    /// for it within `limit`.
+    pub(super) async fn connect(&self, name: &str, limit: Duration) -> lapin::Result<Connection> {
         let process = std::process::id();
-        let properties = ConnectionProperties::default()
-            .with_connection_name(format!("authpost {name} {process}").into());
-        connect::connect(self.uri.clone(), Arc::clone(&self.tls), properties).await
+        let name = format!("authpost {name} {process}");
+        let mut failed = connect::failed(std::io::ErrorKind::NotFound.into());
+        for uri in &self.uris {
+            let properties =
+                ConnectionProperties::default().with_connection_name(name.clone().into());
+            let connecting = connect::connect(uri.clone(), Arc::clone(&self.tls), properties);
+            match within(limit, connecting).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
     }
 }
 
 impl fmt::Debug for BrokerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let authority = &self.uri.authority;
+        let brokers = self.uris.iter().map(|uri| &uri.authority);
+        let brokers = brokers.map(|authority| format!("{}:{}", authority.host, authority.port));
         f.debug_struct("BrokerConfig")
-            .field("host", &authority.host)
-            .field("port", &authority.port)
+            .field("brokers", &brokers.collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }
@@ -128,9 +151,12 @@ impl Session {
     }
 }
 
+/// The current session, or why there is none.
+type State = Result<Arc<Session>, Cow<'static, str>>;
+
 /// Keeps a session current. Stops when dropped.
 pub(super) struct Supervisor {
-    current: watch::Receiver<Option<Arc<Session>>>,
+    current: watch::Receiver<State>,
     task: AbortHandle,
 }
 
@@ -142,7 +168,7 @@ impl Drop for Supervisor {
 
 impl Supervisor {
     pub(super) fn start(broker: Broker, name: ConnectionName) -> Self {
-        let (sender, current) = watch::channel(None);
+        let (sender, current) = watch::channel(Err(Cow::Borrowed(NOT_CONNECTED)));
         let task = tokio::spawn(keep_connected(broker, name, sender)).abort_handle();
         Self { current, task }
     }
@@ -165,7 +191,7 @@ impl Supervisor {
 
 /// The state of a connection, without the power to keep it alive.
 #[derive(Clone)]
-pub(super) struct ConnectionView(watch::Receiver<Option<Arc<Session>>>);
+pub(super) struct ConnectionView(watch::Receiver<State>);
 
 impl ConnectionView {
     /// Waits for a working session, as long as it takes.
@@ -183,25 +209,24 @@ impl ConnectionView {
 
     /// `Err` with the reason while there is no working session.
     pub(super) fn ready(&self) -> Result<(), Cow<'static, str>> {
-        match working(&self.0) {
-            None => Err(Cow::Borrowed("not connected to the broker")),
-            Some(session) if session.is_blocked() => {
+        match &*self.0.borrow() {
+            Err(why) => Err(why.clone()),
+            Ok(session) if session.is_over() => Err(Cow::Borrowed(NOT_CONNECTED)),
+            Ok(session) if session.is_blocked() => {
                 Err(Cow::Borrowed("the broker blocks publishing"))
             }
-            Some(_) => Ok(()),
+            Ok(_) => Ok(()),
         }
     }
 }
 
-fn working(current: &watch::Receiver<Option<Arc<Session>>>) -> Option<Arc<Session>> {
-    current.borrow().clone().filter(|session| !session.is_over())
+const NOT_CONNECTED: &str = "not connected to the broker";
+
+fn working(current: &watch::Receiver<State>) -> Option<Arc<Session>> {
+    current.borrow().as_ref().ok().filter(|session| !session.is_over()).cloned()
 }
 
-async fn keep_connected(
-    broker: Broker,
-    name: ConnectionName,
-    current: watch::Sender<Option<Arc<Session>>>,
-) {
+async fn keep_connected(broker: Broker, name: ConnectionName, current: watch::Sender<State>) {
     let connection = name.label();
     let mut failures = 0;
     let mut generation = 0;
@@ -212,9 +237,9 @@ async fn keep_connected(
                 tracing::info!(connection, generation, "connected to the broker");
                 broker.metrics.connection(name, true, generation);
                 let session = Arc::new(session);
-                current.send_replace(Some(Arc::clone(&session)));
+                drop(current.send_replace(Ok(Arc::clone(&session))));
                 watch_session(&broker, &session).await;
-                current.send_replace(None);
+                drop(current.send_replace(Err(Cow::Borrowed(NOT_CONNECTED))));
                 broker.metrics.connection(name, false, generation);
                 if session.is_blocked() {
                     broker.metrics.blocked(false);
@@ -226,6 +251,7 @@ async fn keep_connected(
                 failures += 1;
                 let error = describe(&error);
                 tracing::warn!(connection, failures, %error, "cannot reach the broker");
+                drop(current.send_replace(Err(format!("{NOT_CONNECTED}: {error}").into())));
             }
         }
         sleep(Policy::CONNECTIONS.delay(failures.max(1), (broker.chance)())).await;
@@ -250,9 +276,12 @@ async fn connect(
     name: ConnectionName,
     limit: Duration,
 ) -> lapin::Result<Session> {
-    let connection = within(limit, config.connect(name.label())).await?;
-    within(limit, declare::declare(&connection, &config.names)).await?;
-    let channel = within(limit, open_channel(&connection, name)).await?;
+    let connection = config.connect(name.label(), limit).await?;
+    // At once: with a broker that is far away, each round trip counts.
+    let declaring = declare::declare(&connection, &config.names);
+    let opening = open_channel(&connection, name);
+    let ((), channel) =
+        within(limit, async { futures_util::try_join!(declaring, opening) }).await?;
     Ok(Session {
         connection,
         channel,
