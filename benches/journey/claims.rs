@@ -36,7 +36,7 @@ pub async fn measure(services: &Services) {
 async fn round(services: &Services) -> [f64; 3] {
     let url = secrecy::SecretString::from(services.redis_url().to_owned());
     let config = RedisConfig::parse(&url, &settings::trust()).expect("valid");
-    let connection = Arc::new(RedisConnection::new(&config));
+    let connection = Arc::new(RedisConnection::new(&config, &fresh_prefix()));
     let terms = Terms {
         lease: Duration::from_secs(45),
         sending: Duration::from_secs(100),
@@ -44,7 +44,7 @@ async fn round(services: &Services) -> [f64; 3] {
         user_limit: Some(Limit { most: 10, period: Duration::from_secs(600) }),
         mail_limit: None,
     };
-    let store = RedisClaims::new(connection, &fresh_prefix(), terms);
+    let store = RedisClaims::new(connection, terms);
     let (store, owners) = (&store, Owners::new(1));
     let start = spent(services).await;
     let leases: Vec<Lease> = stream::iter(0..EVENTS)

@@ -12,6 +12,7 @@ use url::Url;
 use super::{
     args,
     parse::Reader,
+    relay_login::identity,
     settings::{DistributedSettings, EmbeddedSettings, EngineSettings},
 };
 
@@ -34,34 +35,39 @@ pub(super) fn distributed(
     args: args::EngineOptions,
     trust: Option<&Trust>,
 ) -> Option<DistributedSettings> {
-    let args::EngineOptions {
-        amqp_url,
-        amqp_url_file,
-        redis_url,
-        redis_url_file,
-        data_dir: _,
-        queue_prefix: prefix,
-        queue_max,
-        dead_max,
-    } = args;
-    let amqp_url = reader.secret("AMQP_URL", amqp_url, amqp_url_file);
-    let redis_url = reader.secret("REDIS_URL", redis_url, redis_url_file);
+    let prefix = args.queue_prefix;
+    let amqp_url = reader.secret("AMQP_URL", args.amqp_url, args.amqp_url_file);
+    let redis_url = reader.secret("REDIS_URL", args.redis_url, args.redis_url_file);
     require_both(reader, amqp_url.is_some(), redis_url.is_some());
-    let amqp_url = amqp_url.and_then(|url| checked(reader, "AMQP_URL", url, &AMQP));
-    let redis_url = redis_url.and_then(|url| checked(reader, "REDIS_URL", url, &REDIS));
+    let amqp_url = amqp_url.and_then(|urls| checked_amqp(reader, urls));
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if !(1..=64).contains(&prefix.len()) || !prefix.bytes().all(allowed) {
         reader.problem("AUTHPOST_QUEUE_PREFIX", "must be 1 to 64 letters, digits, '-', '_' or '.'");
     }
-    let capacity = capacity(reader, &queue_max, &dead_max);
+    let capacity = capacity(reader, &args.queue_max, &args.dead_max);
+    let files = (args.amqp_client_cert.as_ref(), args.amqp_client_key.as_ref());
+    let at_rabbitmq = identity(reader, AMQP_CERT, files);
+    let files = (args.redis_client_cert.as_ref(), args.redis_client_key.as_ref());
+    let at_redis = identity(reader, REDIS_CERT, files);
     // Without trust, for a reason that was noted, nothing more can be found out.
     let trust = trust?;
     let redis = redis_url.and_then(|url| reader.note("REDIS_URL", RedisConfig::parse(&url, trust)));
+    let redis = redis.zip(at_redis).and_then(|(redis, identity)| match identity {
+        None => Some(redis),
+        Some((cert, key)) => reader.note(REDIS_CERT, redis.with_identity(trust, (&cert, &key))),
+    });
     let broker = amqp_url.zip(capacity).and_then(|(url, capacity)| {
         reader.note("AMQP_URL", BrokerConfig::parse(&url, Names::new(&prefix, capacity), trust))
     });
+    let broker = broker.zip(at_rabbitmq).and_then(|(broker, identity)| match identity {
+        None => Some(broker),
+        Some((cert, key)) => reader.note(AMQP_CERT, broker.with_identity(trust, (&cert, &key))),
+    });
     Some(DistributedSettings { broker: broker?, redis: redis?, prefix })
 }
+
+const AMQP_CERT: &str = "AUTHPOST_AMQP_CLIENT_CERT";
+const REDIS_CERT: &str = "AUTHPOST_REDIS_CLIENT_CERT";
 
 fn require_both(reader: &mut Reader, amqp: bool, redis: bool) {
     let both = "set both for RabbitMQ and Redis, or neither for the embedded engine";
@@ -86,40 +92,25 @@ fn capacity(reader: &mut Reader, events: &str, dead_letters: &str) -> Option<Cap
     Some(Capacity { events: events?, dead_letters: dead_letters? })
 }
 
-/// What a URL may consist of.
-struct Form {
-    schemes: [&'static str; 2],
-    /// The parameters that the library reads. It ignores others, so that a misspelt one would have
-    /// no effect.
-    parameters: &'static [&'static str],
-}
+/// The parameters that the library reads. It ignores others, so that a misspelt one would have no
+/// effect.
+const AMQP_PARAMETERS: [&str; 5] =
+    ["auth_mechanism", "channel_max", "connection_timeout", "frame_max", "heartbeat"];
 
-const AMQP: Form = Form {
-    schemes: ["amqp", "amqps"],
-    parameters: &["auth_mechanism", "channel_max", "connection_timeout", "frame_max", "heartbeat"],
-};
-
-const REDIS: Form = Form { schemes: ["redis", "rediss"], parameters: &["protocol"] };
-
-fn checked(
-    reader: &mut Reader,
-    variable: &'static str,
-    url: SecretString,
-    form: &Form,
-) -> Option<SecretString> {
-    let [plain, encrypted] = form.schemes;
-    let parsed = Url::parse(url.expose_secret())
-        .ok()
-        .filter(|url| form.schemes.contains(&url.scheme()) && url.has_host())
-        .ok_or_else(|| {
-            format!("must be a URL that begins with {plain}:// or {encrypted}:// and names a host")
-        });
-    let parsed = reader.note(variable, parsed)?;
-    let unknown = parsed.query_pairs().any(|(name, _)| !form.parameters.contains(&&*name));
-    if unknown {
-        let known = form.parameters.join(", ");
-        reader.problem(variable, format!("has an unknown parameter; known are: {known}"));
-        return None;
+/// URLs of RabbitMQ, each of which the library will understand as it is meant.
+fn checked_amqp(reader: &mut Reader, urls: SecretString) -> Option<SecretString> {
+    const VARIABLE: &str = "AMQP_URL";
+    for url in urls.expose_secret().split_ascii_whitespace() {
+        let parsed = Url::parse(url)
+            .ok()
+            .filter(|url| ["amqp", "amqps"].contains(&url.scheme()) && url.has_host())
+            .ok_or("must be a URL that begins with amqp:// or amqps:// and names a host");
+        let parsed = reader.note(VARIABLE, parsed)?;
+        if parsed.query_pairs().any(|(name, _)| !AMQP_PARAMETERS.contains(&&*name)) {
+            let known = AMQP_PARAMETERS.join(", ");
+            reader.problem(VARIABLE, format!("has an unknown parameter; known are: {known}"));
+            return None;
+        }
     }
-    Some(url)
+    Some(urls)
 }

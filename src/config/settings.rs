@@ -31,8 +31,8 @@ pub struct Settings {
 }
 
 /// The roles of one process.
-#[expect(clippy::large_enum_variant, reason = "there is one of these in a process")]
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one of these in a process")]
 pub enum Roles {
     Ingress(IngressSettings),
     Worker(WorkerSettings),
@@ -102,7 +102,6 @@ pub struct DistributedSettings {
 }
 
 /// The engine: where events wait and claims are kept.
-#[expect(clippy::large_enum_variant, reason = "there is one of these in a process")]
 #[derive(Debug, Clone)]
 pub enum EngineSettings {
     Embedded(EmbeddedSettings),

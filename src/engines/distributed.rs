@@ -37,7 +37,6 @@ pub(super) struct DistributedEngine {
     /// The same for an ingress, which notes what it has published.
     publish: Arc<dyn Publish>,
     redis: Arc<RedisConnection>,
-    prefix: String,
     clock: Arc<dyn Clock>,
 }
 
@@ -47,17 +46,16 @@ impl DistributedEngine {
         let broker =
             Broker { config, metrics: Arc::clone(&deps.metrics), chance: Arc::clone(&deps.chance) };
         let publisher = Arc::new(RabbitPublisher::new(broker.clone(), Arc::clone(&deps.clock)));
-        let redis = Arc::new(RedisConnection::new(&redis));
+        let redis = Arc::new(RedisConnection::new(&redis, &prefix));
         let confirmed = Arc::clone(&publisher) as Arc<dyn Publish>;
         let publish = Arc::new(NotingPublisher::new(
             confirmed,
             Arc::clone(&redis),
-            &prefix,
             Arc::clone(&deps.clock),
             Arc::clone(&deps.metrics),
         ));
         let clock = Arc::clone(&deps.clock);
-        Self { broker, publisher, publish, redis, prefix, clock }
+        Self { broker, publisher, publish, redis, clock }
     }
 
     fn operator(&self) -> Arc<RabbitOperator> {
@@ -70,7 +68,8 @@ impl DistributedEngine {
             RabbitInspector::beside(Arc::clone(&self.publisher), self.broker.config.names.clone());
         if tokio::time::timeout(LIMIT, inspector.connected()).await.is_err() {
             let advice = "check AMQP_URL: host, port, user, password, virtual host, and for amqps:// the certificate";
-            return vec![Finding::wrong(SUBJECT, "no connection", advice)];
+            let why = inspector.ready().err().unwrap_or_default();
+            return vec![Finding::wrong(SUBJECT, why, advice)];
         }
         match inspector.depths().await {
             Ok(Depths { work, retry, dead }) => {
@@ -88,7 +87,7 @@ impl DistributedEngine {
     }
 
     async fn examine_redis(&self) -> Vec<Finding> {
-        match self.redis.server_info(&self.prefix).await {
+        match self.redis.server_info().await {
             Ok(Some(server)) => judge(&server),
             Ok(None) => vec![
                 Finding::good(REDIS, "connected, and claims can be made"),
@@ -115,16 +114,16 @@ impl OpenEngine for DistributedEngine {
     }
 
     fn nonces(&self) -> Arc<dyn NonceStore> {
-        Arc::new(RedisNonces::new(Arc::clone(&self.redis), &self.prefix))
+        Arc::new(RedisNonces::new(Arc::clone(&self.redis)))
     }
 
     fn languages(&self) -> Arc<dyn SeenLanguages> {
-        Arc::new(RedisLanguages::new(Arc::clone(&self.redis), &self.prefix))
+        Arc::new(RedisLanguages::new(Arc::clone(&self.redis)))
     }
 
     fn records(&self) -> Arc<dyn Records> {
         let clock = Arc::clone(&self.clock);
-        Arc::new(RedisRecords::new(Arc::clone(&self.redis), &self.prefix, clock))
+        Arc::new(RedisRecords::new(Arc::clone(&self.redis), clock))
     }
 
     fn dead_letters(&self) -> Arc<dyn DeadLetters> {
@@ -139,7 +138,7 @@ impl OpenEngine for DistributedEngine {
             settings.concurrency,
         );
         let inspect = Arc::new(consumer.inspector());
-        let claims = RedisClaims::new(Arc::clone(&self.redis), &self.prefix, settings.terms());
+        let claims = RedisClaims::new(Arc::clone(&self.redis), settings.terms());
         let claims = Arc::new(LocalSentCache::new(Arc::new(claims), settings.on_store_outage));
         WorkerPorts { consume: Box::new(consumer), inspect, claims }
     }

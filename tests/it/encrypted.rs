@@ -2,7 +2,6 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    process::{Child, Command, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -18,71 +17,60 @@ use crate::harness::{
     app::{free_port, fresh_prefix},
     certificates::Certificates,
     eventually,
-    program::lasting_listener,
+    redis::RedisServer,
     services::Services,
 };
 
-/// A Redis that speaks TLS only. Ends when dropped.
-struct TlsRedis {
-    server: Child,
-    port: u16,
-    _folder: tempfile::TempDir,
+/// A Redis that speaks TLS only, to clients with a certificate or to all.
+async fn tls_redis(certificates: &Certificates, clients: &str) -> RedisServer {
+    let files = [
+        ("ca.pem", certificates.authority_pem.as_str()),
+        ("server.pem", &certificates.server_pem),
+        ("key.pem", &certificates.key_pem),
+    ];
+    let arguments = "--port 0 --tls-port PORT --bind 127.0.0.1 --tls-cert-file server.pem \
+                     --tls-key-file key.pem --tls-ca-cert-file ca.pem --tls-auth-clients";
+    let arguments: Vec<&str> = arguments.split_whitespace().chain([clients]).collect();
+    RedisServer::with_files(&files, &arguments).await
 }
 
-impl TlsRedis {
-    async fn start(certificates: &Certificates) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = |name: &str, text: &str| {
-            let path = folder.path().join(name);
-            std::fs::write(&path, text).expect("written");
-            path
-        };
-        // Not a port that the system would give to another test meanwhile.
-        let port = lasting_listener().await.local_addr().expect("bound").port();
-        let server = Command::new("redis-server")
-            .args(["--port", "0", "--tls-port", &port.to_string(), "--tls-auth-clients", "no"])
-            .args(["--bind", "127.0.0.1", "--save", ""])
-            .arg("--tls-cert-file")
-            .arg(file("server.pem", &certificates.server_pem))
-            .arg("--tls-key-file")
-            .arg(file("key.pem", &certificates.key_pem))
-            .arg("--dir")
-            .arg(folder.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server starts");
-        Self { server, port, _folder: folder }
+fn nonces(server: &RedisServer, trust: &Trust, identity: Option<&Certificates>) -> RedisNonces {
+    let url = SecretString::from(format!("rediss://localhost:{}/0", server.port));
+    let mut config = RedisConfig::parse(&url, trust).expect("a URL");
+    if let Some(Certificates { client_pem, client_key_pem, .. }) = identity {
+        let identity = (client_pem.as_bytes(), client_key_pem.as_bytes());
+        config = config.with_identity(trust, identity).expect("usable");
     }
-
-    fn nonces(&self, trust: &Trust) -> RedisNonces {
-        let url = SecretString::from(format!("rediss://localhost:{}/0", self.port));
-        let config = RedisConfig::parse(&url, trust).expect("a URL");
-        RedisNonces::new(Arc::new(RedisConnection::new(&config)), &fresh_prefix())
-    }
+    RedisNonces::new(Arc::new(RedisConnection::new(&config, &fresh_prefix())))
 }
 
-impl Drop for TlsRedis {
-    fn drop(&mut self) {
-        // Both fail only when it has ended already.
-        drop(self.server.kill());
-        drop(self.server.wait());
-    }
-}
+const KEEP: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
 async fn redis_is_reached_by_an_authority_of_the_operators_and_by_no_other() {
     let certificates = Certificates::generate();
-    let redis = TlsRedis::start(&certificates).await;
-    let keep = Duration::from_secs(60);
+    let redis = tls_redis(&certificates, "no").await;
     let trusting = Trust::load(Some(certificates.authority_pem.as_bytes())).expect("usable");
-    let nonces = redis.nonces(&trusting);
-    eventually("Redis answers", async || nonces.consume("nonce", keep).await.ok()).await;
-    assert_eq!(nonces.is_consumed("nonce").await, Ok(true));
-    let stranger = redis.nonces(&Trust::load(None).expect("usable"));
-    let refused = stranger.consume("other", keep).await.expect_err("an unknown certificate");
+    let trusted = nonces(&redis, &trusting, None);
+    eventually("Redis answers", async || trusted.consume("nonce", KEEP).await.ok()).await;
+    assert_eq!(trusted.is_consumed("nonce").await, Ok(true));
+    let stranger = nonces(&redis, &Trust::load(None).expect("usable"), None);
+    let refused = stranger.consume("other", KEEP).await.expect_err("an unknown certificate");
     assert!(!refused.detail.contains("password"), "{refused}");
-    assert_eq!(nonces.is_consumed("other").await, Ok(false));
+    assert_eq!(trusted.is_consumed("other").await, Ok(false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis: ./scripts/test"]
+async fn redis_may_ask_for_a_certificate_of_ours() {
+    let certificates = Certificates::generate();
+    let redis = tls_redis(&certificates, "yes").await;
+    let trust = Trust::load(Some(certificates.authority_pem.as_bytes())).expect("usable");
+    let known = nonces(&redis, &trust, Some(&certificates));
+    eventually("Redis answers", async || known.consume("nonce", KEEP).await.ok()).await;
+    assert!(nonces(&redis, &trust, None).consume("other", KEEP).await.is_err());
+    assert_eq!(known.is_consumed("other").await, Ok(false));
 }
 
 /// Terminates TLS before `target`; returns the address to connect to.

@@ -110,20 +110,35 @@ pub struct TraceOptions {
     next_help_heading = "Engine (RabbitMQ and Redis when both URLs are set, one SQLite file when neither is)"
 )]
 pub struct EngineOptions {
-    /// URL of RabbitMQ: amqp://user:password@host:5672/vhost, or amqps://; as a flag, visible to
-    /// other users of this machine
+    /// URL of RabbitMQ: amqp://user:password@host:5672/vhost, or amqps://; several brokers have white
+    /// space between them; as a flag, visible to other users of this machine
     #[arg(long, env = "AMQP_URL", hide_env_values = true, value_name = "URL")]
     pub amqp_url: Option<SecretString>,
     /// File with the value of AMQP_URL
     #[arg(long, env = "AMQP_URL_FILE", value_name = "FILE")]
     pub amqp_url_file: Option<PathBuf>,
-    /// URL of Redis: redis://user:password@host:6379/0, or rediss://; as a flag, visible to other
-    /// users of this machine
+    /// PEM file with a client certificate for RabbitMQ, and with AUTHPOST_AMQP_CLIENT_KEY its private
+    /// key; with ?auth_mechanism=external in AMQP_URL it takes the place of the password
+    #[arg(long, env = "AUTHPOST_AMQP_CLIENT_CERT", value_name = "FILE")]
+    pub amqp_client_cert: Option<PathBuf>,
+    /// PEM file with the private key of AUTHPOST_AMQP_CLIENT_CERT
+    #[arg(long, env = "AUTHPOST_AMQP_CLIENT_KEY", value_name = "FILE")]
+    pub amqp_client_key: Option<PathBuf>,
+    /// URL of Redis: redis://user:password@host:6379/0, or rediss://; for Sentinel
+    /// redis+sentinel://user:password@host:26379,host:26379/NAME/0; several nodes of a cluster have
+    /// white space between them; as a flag, visible to other users of this machine
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
     pub redis_url: Option<SecretString>,
     /// File with the value of REDIS_URL
     #[arg(long, env = "REDIS_URL_FILE", value_name = "FILE")]
     pub redis_url_file: Option<PathBuf>,
+    /// PEM file with a client certificate for Redis, and with AUTHPOST_REDIS_CLIENT_KEY its private
+    /// key
+    #[arg(long, env = "AUTHPOST_REDIS_CLIENT_CERT", value_name = "FILE")]
+    pub redis_client_cert: Option<PathBuf>,
+    /// PEM file with the private key of AUTHPOST_REDIS_CLIENT_CERT
+    #[arg(long, env = "AUTHPOST_REDIS_CLIENT_KEY", value_name = "FILE")]
+    pub redis_client_key: Option<PathBuf>,
     /// Directory of the embedded engine's database
     #[arg(long, env = "AUTHPOST_DATA_DIR", default_value = "./data", value_name = "DIRECTORY")]
     pub data_dir: PathBuf,

@@ -19,7 +19,7 @@ use runtime::clock::SystemClock;
 use sandbox::clock::ManualClock;
 
 use super::redis;
-use crate::harness::{app, eventually};
+use crate::harness::eventually;
 
 /// One store under test. Leases are short in Redis, which keeps its own time; the embedded engine's
 /// end by the clock.
@@ -47,7 +47,7 @@ impl Subject {
     }
 
     fn redis() -> Self {
-        let store = RedisClaims::new(Arc::new(redis()), &app::fresh_prefix(), TERMS);
+        let store = RedisClaims::new(Arc::new(redis()), TERMS);
         Self { store: Arc::new(store), clock: None, _folder: None }
     }
 

@@ -13,7 +13,6 @@ use runtime::clock::SystemClock;
 use sandbox::clock::ManualClock;
 
 use super::redis;
-use crate::harness::app;
 
 fn user(id: &str) -> UserId {
     UserId::parse(id).expect("valid")
@@ -47,6 +46,5 @@ async fn in_the_file() {
 #[tokio::test]
 #[ignore = "needs Redis: ./scripts/test"]
 async fn in_redis() {
-    the_last_language_of_each_person(&RedisLanguages::new(Arc::new(redis()), &app::fresh_prefix()))
-        .await;
+    the_last_language_of_each_person(&RedisLanguages::new(Arc::new(redis()))).await;
 }

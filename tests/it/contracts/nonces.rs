@@ -8,7 +8,7 @@ use runtime::clock::SystemClock;
 use sandbox::clock::ManualClock;
 
 use super::redis;
-use crate::harness::{app, eventually};
+use crate::harness::eventually;
 
 /// One store under test. Redis keeps its own time; nonces of the embedded engine expire by the
 /// clock.
@@ -27,7 +27,7 @@ impl Subject {
     }
 
     fn redis() -> Self {
-        let store = RedisNonces::new(Arc::new(redis()), &app::fresh_prefix());
+        let store = RedisNonces::new(Arc::new(redis()));
         Self { store: Arc::new(store), clock: None, _folder: None }
     }
 

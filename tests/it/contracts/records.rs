@@ -20,7 +20,7 @@ use runtime::{clock::SystemClock, metrics::Metrics};
 use sandbox::{clock::ManualClock, events::event_of};
 
 use super::redis;
-use crate::harness::{app, eventually};
+use crate::harness::eventually;
 
 const TERMS: Terms = Terms {
     lease: Duration::from_secs(30),
@@ -79,19 +79,13 @@ impl Stores {
     }
 
     fn redis() -> Self {
-        let (connection, prefix) = (Arc::new(redis()), app::fresh_prefix());
+        let connection = Arc::new(redis());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (noted, noting) = (Arc::clone(&connection), Arc::clone(&clock));
         Self {
-            publish: Arc::new(NotingPublisher::new(
-                Arc::new(Taken),
-                noted,
-                &prefix,
-                noting,
-                metrics(),
-            )),
-            claims: Arc::new(RedisClaims::new(Arc::clone(&connection), &prefix, TERMS)),
-            records: Arc::new(RedisRecords::new(connection, &prefix, clock)),
+            publish: Arc::new(NotingPublisher::new(Arc::new(Taken), noted, noting, metrics())),
+            claims: Arc::new(RedisClaims::new(Arc::clone(&connection), TERMS)),
+            records: Arc::new(RedisRecords::new(connection, clock)),
             owners: Owners::new(1),
             now: SystemClock.now(),
             _folder: None,

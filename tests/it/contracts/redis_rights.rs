@@ -21,7 +21,7 @@ use runtime::{clock::SystemClock, metrics::Metrics, tls::Trust};
 use secrecy::SecretString;
 
 use super::records::Taken;
-use crate::harness::{eventually, services::Services};
+use crate::harness::{eventually, redis::order, services::Services};
 
 /// The rights, as docs/OPERATIONS.md has them.
 const LEAST: &str = "~authpost:* resetchannels -@all +@connection +evalsha +eval +time +hmget +hget \
@@ -41,24 +41,19 @@ impl Server {
     }
 
     async fn order(&mut self, command: &str) {
-        let mut words = command.split_whitespace();
-        let mut order = redis::cmd(words.next().expect("a command"));
-        words.for_each(|word| {
-            order.arg(word);
-        });
-        order.query_async::<redis::Value>(&mut self.admin).await.expect(command);
+        order::<redis::Value>(&mut self.admin, command).await.expect(command);
     }
 
     fn connection(&self, user: &str) -> Arc<RedisConnection> {
         let url = self.services.redis_url().replace("redis://", &format!("redis://{user}"));
         let trust = Trust::load(None).expect("usable");
         let config = RedisConfig::parse(&SecretString::from(url), &trust).expect("a URL");
-        Arc::new(RedisConnection::new(&config))
+        Arc::new(RedisConnection::new(&config, "authpost"))
     }
 
     /// Why claims cannot be made by this user.
     async fn refusal(&self, user: &str) -> Option<String> {
-        let claims = RedisClaims::new(self.connection(user), "authpost", TERMS);
+        let claims = RedisClaims::new(self.connection(user), TERMS);
         claims.ready().await.err().map(Cow::into_owned)
     }
 }
@@ -76,13 +71,8 @@ fn subject() -> Subject {
 async fn note(connection: &Arc<RedisConnection>, event: &QueuedEvent) {
     let metrics = Arc::new(Metrics::new("test").expect("declared rightly"));
     let clock = Arc::new(SystemClock);
-    let publish = NotingPublisher::new(
-        Arc::new(Taken),
-        Arc::clone(connection),
-        "authpost",
-        clock,
-        Arc::clone(&metrics),
-    );
+    let publish =
+        NotingPublisher::new(Arc::new(Taken), Arc::clone(connection), clock, Arc::clone(&metrics));
     publish.publish(event).await.expect("published");
     // Notes are written in order, off the way of the answer: dropping the publisher ends the writer.
     drop(publish);
@@ -117,7 +107,7 @@ async fn what_stands_in_the_way_of_claims_is_named() {
     server.order("CONFIG SET requirepass hush").await;
     assert!(server.refusal("").await.expect("refused").contains("asks for a password"));
     // So many arguments are too many for somebody who is not known.
-    let claims = RedisClaims::new(server.connection(""), "authpost", TERMS);
+    let claims = RedisClaims::new(server.connection(""), TERMS);
     let refused = claims.claim(&subject(), Owners::new(1).next()).await.expect_err("refused");
     assert!(refused.detail.contains("asks for a password"), "{refused}");
     assert_eq!(server.refusal(":hush@").await, None);
@@ -131,10 +121,14 @@ async fn the_least_rights_are_enough() {
     let mut server = Server::start().await;
     server.order(&format!("ACL SETUSER authpost on >x {LEAST}")).await;
     assert_eq!(server.refusal("authpost:x@").await, None);
-    let connection = server.connection("authpost:x@");
+    use_everything(server.connection("authpost:x@")).await;
+}
+
+/// Calls each script and command.
+pub async fn use_everything(connection: Arc<RedisConnection>) {
     let user = user();
     let subject = subject();
-    let claims = RedisClaims::new(Arc::clone(&connection), "authpost", TERMS);
+    let claims = RedisClaims::new(Arc::clone(&connection), TERMS);
     let then = GivenBack::new(Next::DeadLetter, Reason::Ambiguous, "");
     let owners = Owners::new(1);
     for doubt in [true, false] {
@@ -149,7 +143,7 @@ async fn the_least_rights_are_enough() {
     }
     claims.withdraw(&subject).await.expect("answers");
     note(&connection, &subject.event).await;
-    let records = RedisRecords::new(Arc::clone(&connection), "authpost", Arc::new(SystemClock));
+    let records = RedisRecords::new(Arc::clone(&connection), Arc::new(SystemClock));
     let found = records.find(&RecordKey::User(user.clone())).await.expect("answers");
     assert!(
         matches!(found.as_slice(), [Record { progress: Progress::Sent { .. }, .. }]),
@@ -159,11 +153,11 @@ async fn the_least_rights_are_enough() {
     records.clear_doubt(id).await.expect("answers");
     records.lift_limit(id).await.expect("answers");
     records.redriven(std::slice::from_ref(id)).await.expect("answers");
-    let nonces = RedisNonces::new(Arc::clone(&connection), "authpost");
+    let nonces = RedisNonces::new(Arc::clone(&connection));
     assert_eq!(nonces.consume("nonce", Duration::from_secs(60)).await, Ok(true));
     assert_eq!(nonces.is_consumed("nonce").await, Ok(true));
     nonces.release("nonce").await.expect("answers");
-    let languages = RedisLanguages::new(connection, "authpost");
+    let languages = RedisLanguages::new(connection);
     let german = LanguageTag::parse("de").expect("a tag");
     languages.note(&user, &german).await.expect("answers");
     assert_eq!(languages.language(&user).await, Ok(Some(german)));

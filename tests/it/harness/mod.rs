@@ -12,6 +12,7 @@ pub mod postfix;
 pub mod program;
 pub mod queues;
 pub mod raw_http;
+pub mod redis;
 pub mod services;
 pub mod settings;
 pub mod setup;

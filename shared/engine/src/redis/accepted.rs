@@ -19,10 +19,9 @@ use tokio::sync::mpsc;
 
 use super::{
     OBJECT, USER,
+    call::{Call, Script},
     connection::RedisConnection,
-    event_key, index,
-    script::{Call, Script},
-    user_key,
+    event_key, index, user_key,
 };
 
 /// Most notes that wait. What is over it is not noted.
@@ -43,19 +42,17 @@ pub struct NotingPublisher {
 }
 
 impl NotingPublisher {
-    /// Starts a task that notes over `connection`, under keys that begin with `prefix`. It ends with
-    /// this publisher.
+    /// Starts a task that notes over `connection`. It ends with this publisher.
     pub fn new(
         publisher: Arc<dyn Publish>,
         connection: Arc<RedisConnection>,
-        prefix: &str,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let (notes, waiting) = mpsc::channel(WAITING);
         let writer = Noter {
+            prefix: connection.prefix().to_owned(),
             connection,
-            prefix: prefix.to_owned(),
             script: with_create(include_str!("scripts/accepted.lua")),
             metrics: Arc::clone(&metrics),
         };
@@ -81,7 +78,7 @@ impl Noter {
             for (event, accepted_at) in &batch {
                 self.add(&mut call, event, *accepted_at);
             }
-            if let Err(fault) = self.connection.script::<i64>(&call).await {
+            if let Err(fault) = self.connection.call::<i64>(&call).await {
                 tracing::debug!(%fault, events = batch.len(), "cannot note accepted events");
                 self.metrics.records_dropped(batch.len());
             }

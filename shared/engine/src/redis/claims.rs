@@ -18,10 +18,11 @@ use domain::{
 
 use super::{
     accepted::{add_facts, with_create},
-    connection::{RedisConnection, unexpected_reply},
+    call::{Call, Script},
+    connection::RedisConnection,
     event_key, index, mails_key,
     probe::probe,
-    script::{Call, Script},
+    refusal::unexpected_reply,
     user_key,
 };
 
@@ -38,11 +39,11 @@ pub struct RedisClaims {
 }
 
 impl RedisClaims {
-    /// Keeps claims over `connection`, under keys that begin with `prefix`.
-    pub fn new(connection: Arc<RedisConnection>, prefix: &str, terms: Terms) -> Self {
+    /// Keeps claims for `terms`, over `connection`.
+    pub fn new(connection: Arc<RedisConnection>, terms: Terms) -> Self {
         Self {
+            prefix: connection.prefix().to_owned(),
             connection,
-            prefix: prefix.to_owned(),
             terms,
             claim: with_create(include_str!("scripts/claim.lua")),
             sending: Script::new(include_str!("scripts/sending.lua")),
@@ -82,7 +83,7 @@ impl RedisClaims {
             .arg(next_at.unwrap_or_default())
             .arg(milliseconds(DEAD_KEPT));
         // A lease that passed to another owner is no failure: that owner looks after the event.
-        self.connection.script::<i64>(&call).await.map(drop)
+        self.connection.call::<i64>(&call).await.map(drop)
     }
 
     /// The keys and arguments of `scripts/claim.lua`.
@@ -116,7 +117,7 @@ impl RedisClaims {
 impl ClaimStore for RedisClaims {
     async fn claim(&self, subject: &Subject, owner: Owner) -> Result<Claim, Fault> {
         let call = self.asking(subject, owner);
-        let reply: Vec<redis::Value> = self.connection.script(&call).await?;
+        let reply: Vec<redis::Value> = self.connection.call(&call).await?;
         let (word, numbers) = reply.split_first().ok_or_else(unexpected_reply)?;
         let word: String = value(word)?;
         let numbers = numbers.iter().map(value).collect::<Result<Vec<i64>, Fault>>()?;
@@ -144,7 +145,7 @@ impl ClaimStore for RedisClaims {
             call.key(user_key(&self.prefix, user));
             call.arg(lease.subject().created()).arg(milliseconds(self.terms.done));
         }
-        match self.connection.script::<i64>(&call).await {
+        match self.connection.call::<i64>(&call).await {
             Ok(1) => Ok(Announced::Sending(adapter::sending(lease))),
             Ok(2) => Ok(Announced::Superseded),
             Ok(_) => Ok(Announced::Lost),
@@ -163,7 +164,7 @@ impl ClaimStore for RedisClaims {
             call.key(user_key(&self.prefix, user));
             call.arg(lease.subject().created()).arg(self.user_kept());
         }
-        match self.connection.script::<String>(&call).await?.as_str() {
+        match self.connection.call::<String>(&call).await?.as_str() {
             "RECORDED" => Ok(Completion::Recorded),
             "LATE" => Ok(Completion::Late),
             "ALREADY" => Ok(Completion::Already),
@@ -183,12 +184,14 @@ impl ClaimStore for RedisClaims {
         let Some(user) = subject.user() else { return Ok(()) };
         let mut call = self.withdraw.key(user_key(&self.prefix, user));
         call.arg(subject.created());
-        self.connection.script::<i64>(&call).await.map(drop)
+        self.connection.call::<i64>(&call).await.map(drop)
     }
 
     async fn ready(&self) -> Result<(), Cow<'static, str>> {
-        self.connection.ready().await?;
-        probe(&self.connection, &self.prefix).await.map_err(|fault| fault.detail)
+        // At once: a server may be far away.
+        let (ready, probed) = tokio::join!(self.connection.ready(), probe(&self.connection));
+        ready?;
+        probed.map_err(|fault| fault.detail)
     }
 }
 

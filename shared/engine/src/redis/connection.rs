@@ -1,198 +1,177 @@
 //! The one connection to Redis that all tasks of a process share.
 //!
 //! After any failure that leaves its state in question (a broken connection, a reply that did not
-//! come, a server that turned read-only) it is replaced by a new one, because the library's own
-//! manager keeps a connection that only times out.
+//! come, a server that turned read-only, keys that moved) it is replaced by a new one, because the
+//! library's own manager keeps a connection that only times out. The replacement is looked for
+//! where the master is then.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
-use domain::fault::{Fault, Reason};
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, RedisError,
-    ServerErrorKind, TlsCertificates, aio::MultiplexedConnection, io::tcp::TcpSettings,
-};
-use runtime::tls::Trust;
-use secrecy::{ExposeSecret as _, SecretString};
+use domain::fault::Fault;
+use redis::{FromRedisValue, RedisError, aio::MultiplexedConnection};
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
 };
 
-use super::script::Call;
+use super::{
+    call::{Call, Keys},
+    config::RedisConfig,
+    open::{Open, open},
+    refusal::{classify, is_unknown_script, is_unusable_after, unavailable},
+};
 
-/// Longest wait for a connection.
-const CONNECT: Duration = Duration::from_millis(1000);
-/// Longest wait for a reply.
+/// First and longest wait for a connection. It doubles with each failure, so that a slow network is
+/// slow and not cut off forever.
+const CONNECT: Duration = Duration::from_secs(3);
+const LONGEST_CONNECT: Duration = Duration::from_secs(12);
+
+/// First and longest wait for a reply. It doubles as well, and halves once replies are fast again.
 const REPLY: Duration = Duration::from_millis(1500);
+const LONGEST_REPLY: Duration = Duration::from_secs(6);
+
 /// After a failed connect, other tasks fail at once for this long instead of queueing behind the
 /// next attempt.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Where Redis is and how to connect to it: `REDIS_URL`, parsed.
-#[derive(Clone)]
-pub struct RedisConfig {
-    client: Client,
-}
-
-/// Why `REDIS_URL` cannot be used. Never repeats it: it holds a password.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "must be a URL such as redis://user:password@host:6379/0 or rediss://…; what follows the host \
-     is the number of a database"
-)]
-pub struct InvalidRedisUrl;
-
-impl RedisConfig {
-    /// Parses a `redis://` or `rediss://` URL.
-    pub fn parse(url: &SecretString, trust: &Trust) -> Result<Self, InvalidRedisUrl> {
-        let info = url.expose_secret().into_connection_info().map_err(|_| InvalidRedisUrl)?;
-        if info.redis_settings().db() < 0 {
-            return Err(InvalidRedisUrl);
-        }
-        // Commands are small and wait for a reply: Nagle's algorithm would delay them.
-        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        let client = match (info.addr(), trust.extra_pem()) {
-            (ConnectionAddr::TcpTls { .. }, Some(pem)) => Client::build_with_tls(
-                info,
-                TlsCertificates { client_tls: None, root_cert: Some(pem.to_vec()) },
-            ),
-            _ => Client::open(info),
-        };
-        client.map(|client| Self { client }).map_err(|_| InvalidRedisUrl)
-    }
-}
-
-impl fmt::Debug for RedisConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisConfig")
-            .field("address", &self.client.get_connection_info().addr().to_string())
-            .finish_non_exhaustive()
-    }
-}
-
 /// A connection that is made at first use, and made again when its state is in question.
 pub struct RedisConnection {
-    client: Client,
+    config: RedisConfig,
+    prefix: String,
     current: Mutex<Current>,
 }
 
 #[derive(Default)]
 struct Current {
-    connection: Option<MultiplexedConnection>,
+    open: Option<Open>,
     /// Counts connections, so that many tasks that saw one connection fail discard only that one.
     generation: u64,
     retry_at: Option<Instant>,
+    /// Failures that no fast reply has made up for. The waits grow with them.
+    failures: u32,
+}
+
+/// A connection that a task has got, and how long it may wait for a reply.
+struct Got {
+    open: Open,
+    generation: u64,
+    limit: Duration,
+    /// Whether that has grown already.
+    is_after_failure: bool,
 }
 
 impl RedisConnection {
-    /// Makes a connection that is opened by its first use.
-    pub fn new(config: &RedisConfig) -> Self {
-        Self { client: config.client.clone(), current: Mutex::default() }
+    /// Makes a connection that is opened by its first use. All keys begin with `prefix`, which is
+    /// their hash tag in a cluster.
+    pub fn new(config: &RedisConfig, prefix: &str) -> Self {
+        Self { config: config.clone(), prefix: prefix.to_owned(), current: Mutex::default() }
     }
 
-    async fn get(&self) -> Result<(MultiplexedConnection, u64), Fault> {
+    /// What all keys begin with.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    async fn get(&self) -> Result<Got, Fault> {
         let mut current = self.current.lock().await;
-        if let Some(connection) = &current.connection {
-            return Ok((connection.clone(), current.generation));
-        }
-        if current.retry_at.is_some_and(|at| Instant::now() < at) {
-            return Err(unavailable("no connection"));
-        }
-        match self.connect().await {
-            Ok(connection) => {
-                current.generation += 1;
-                current.retry_at = None;
-                current.connection = Some(connection.clone());
-                Ok((connection, current.generation))
+        if current.open.is_none() {
+            if current.retry_at.is_some_and(|at| Instant::now() < at) {
+                return Err(unavailable("no connection"));
             }
-            Err(fault) => {
-                current.retry_at = Some(Instant::now() + BACK_OFF);
-                Err(fault)
+            let limit = grown(CONNECT, LONGEST_CONNECT, current.failures);
+            match open(&self.config, &self.prefix, limit).await {
+                Ok(open) => {
+                    current.generation += 1;
+                    current.retry_at = None;
+                    current.open = Some(open);
+                }
+                Err(fault) => {
+                    current.failures = current.failures.saturating_add(1);
+                    current.retry_at = Some(Instant::now() + BACK_OFF);
+                    return Err(fault);
+                }
             }
         }
-    }
-
-    async fn connect(&self) -> Result<MultiplexedConnection, Fault> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(REPLY));
-        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
-        let connected =
-            timeout(CONNECT, connecting).await.map_err(|_| unavailable("no connection in time"))?;
-        let mut connection = connected.map_err(|error| classify(&error))?;
-        // Only a node of a cluster answers this without an error. Its keys are on several servers.
-        let question = redis::cmd("CLUSTER").arg("INFO").to_owned();
-        match timeout(REPLY, question.query_async::<redis::Value>(&mut connection)).await {
-            Ok(Ok(_)) => Err(unavailable(CLUSTER)),
-            Ok(Err(error)) if error.is_io_error() => Err(classify(&error)),
-            Ok(Err(_)) => Ok(connection),
-            Err(_) => Err(unavailable("no reply in time")),
-        }
+        let open = current.open.clone().ok_or_else(|| unavailable("no connection"))?;
+        let limit = grown(REPLY, LONGEST_REPLY, current.failures);
+        let is_after_failure = current.failures > 0;
+        Ok(Got { open, generation: current.generation, limit, is_after_failure })
     }
 
     async fn discard(&self, generation: u64) {
         let mut current = self.current.lock().await;
-        if current.generation == generation {
-            current.connection = None;
+        if current.generation == generation && current.open.is_some() {
+            current.open = None;
+            current.failures = current.failures.saturating_add(1);
         }
     }
 
-    /// Runs a script atomically on the server.
-    pub(super) async fn script<T: redis::FromRedisValue>(
-        &self,
-        script: &Call<'_>,
-    ) -> Result<T, Fault> {
-        let by_digest = script.by_digest();
-        self.call(async |mut connection| match by_digest.query_async(&mut connection).await {
-            Err(error) if is_unknown_script(&error) => {
-                script.by_text().query_async(&mut connection).await
+    /// Calls a script, which runs atomically on the server, or a command.
+    pub(super) async fn call<T: FromRedisValue>(&self, call: &Call<'_>) -> Result<T, Fault> {
+        self.within_limit(async |mut connection, keys| {
+            match call.request(keys).query_async(&mut connection).await {
+                Err(error) if is_unknown_script(&error) => match call.with_text(keys) {
+                    Some(request) => request.query_async(&mut connection).await,
+                    None => Err(error),
+                },
+                answer => answer,
             }
-            answer => answer,
         })
         .await
     }
 
-    /// Runs one command, within the time limit.
-    pub(super) async fn command<T: redis::FromRedisValue>(
-        &self,
-        command: &redis::Cmd,
-    ) -> Result<T, Fault> {
-        self.call(async |mut connection| command.query_async(&mut connection).await).await
+    /// Sends several commands at once, within the time limit of one.
+    pub(super) async fn calls<T: FromRedisValue>(&self, calls: &[Call<'_>]) -> Result<T, Fault> {
+        self.within_limit(async |mut connection, keys| {
+            let mut pipeline = redis::pipe();
+            for call in calls {
+                pipeline.add_command(call.request(keys));
+            }
+            pipeline.query_async(&mut connection).await
+        })
+        .await
     }
 
-    /// Runs several commands at once, within the time limit of one.
-    pub(super) async fn pipeline<T: redis::FromRedisValue>(
-        &self,
-        pipeline: &redis::Pipeline,
-    ) -> Result<T, Fault> {
-        self.call(async |mut connection| pipeline.query_async(&mut connection).await).await
+    /// Asks about the server itself.
+    pub(super) async fn ask<T: FromRedisValue>(&self, question: &redis::Cmd) -> Result<T, Fault> {
+        self.within_limit(async |mut connection, _| question.query_async(&mut connection).await)
+            .await
     }
 
-    async fn call<T>(
+    async fn within_limit<T>(
         &self,
-        call: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
+        call: impl AsyncFnOnce(MultiplexedConnection, Keys) -> Result<T, RedisError>,
     ) -> Result<T, Fault> {
-        let (connection, generation) = self.get().await?;
-        match timeout(REPLY, call(connection)).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => {
+        let Got { open: Open { connection, keys }, generation, limit, is_after_failure } =
+            self.get().await?;
+        let begun = Instant::now();
+        let Ok(result) = timeout(limit, call(connection, keys)).await else {
+            self.discard(generation).await;
+            return Err(unavailable("no reply in time"));
+        };
+        match result {
+            Ok(value) => {
+                if is_after_failure && begun.elapsed() < limit / 4 {
+                    let mut current = self.current.lock().await;
+                    current.failures = current.failures.saturating_sub(1);
+                }
+                Ok(value)
+            }
+            Err(error) => {
                 if is_unusable_after(&error) {
                     self.discard(generation).await;
                 }
                 Err(classify(&error))
-            }
-            Err(_) => {
-                self.discard(generation).await;
-                Err(unavailable("no reply in time"))
             }
         }
     }
 
     /// `Err` with the reason while the server cannot be written to.
     pub(super) async fn ready(&self) -> Result<(), Cow<'static, str>> {
-        let (mut connection, generation) = self.get().await.map_err(|fault| fault.detail)?;
+        let Got { open: Open { mut connection, .. }, generation, limit, .. } =
+            self.get().await.map_err(|fault| fault.detail)?;
         let role = redis::cmd("ROLE");
-        let reply = timeout(REPLY, role.query_async::<redis::Value>(&mut connection)).await;
+        let reply = timeout(limit, role.query_async::<redis::Value>(&mut connection)).await;
         let problem = match &reply {
             Ok(Ok(redis::Value::Array(fields))) => match fields
                 .first()
@@ -218,93 +197,7 @@ impl RedisConnection {
     }
 }
 
-/// A reply that none of our scripts gives.
-pub(super) fn unexpected_reply() -> Fault {
-    unavailable("an unexpected reply")
+/// A limit that has doubled with each failure.
+fn grown(first: Duration, longest: Duration, failures: u32) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(failures)).min(longest)
 }
-
-fn unavailable(detail: &'static str) -> Fault {
-    Fault::transient(Reason::DedupeUnavailable, detail)
-}
-
-fn is_unknown_script(error: &RedisError) -> bool {
-    error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript)
-}
-
-/// Whether the connection must not be used again.
-fn is_unusable_after(error: &RedisError) -> bool {
-    use redis::ErrorKind::{AuthenticationFailed, Parse, Server};
-    error.is_io_error()
-        || error.is_timeout()
-        || error.is_connection_dropped()
-        || matches!(error.kind(), Parse | AuthenticationFailed)
-        || matches!(
-            error.kind(),
-            Server(
-                ServerErrorKind::ReadOnly
-                    | ServerErrorKind::MasterDown
-                    | ServerErrorKind::BusyLoading
-            )
-        )
-}
-
-/// Every error is transient for an event: what is refused today can be fixed by an operator while the
-/// event waits in the queue.
-fn classify(error: &RedisError) -> Fault {
-    use redis::ErrorKind;
-    unavailable(match error.kind() {
-        ErrorKind::Io if error.is_timeout() => "no reply in time",
-        ErrorKind::Io if error.is_connection_refusal() => "the connection was refused",
-        ErrorKind::Io => "the connection broke",
-        ErrorKind::AuthenticationFailed => PASSWORD,
-        _ => refusal(error),
-    })
-}
-
-const PASSWORD: &str = "the user name or password was refused";
-
-/// What a server means by the code of its error, or by one within the error of a script, where
-/// releases before 7 have it.
-fn refusal(error: &RedisError) -> &'static str {
-    let (code, detail) = (error.code().unwrap_or_default(), error.detail().unwrap_or_default());
-    let is = |wanted: &str| code == wanted || detail.contains(&format!("-{wanted} "));
-    let known = [
-        ("READONLY", "this server is a read-only replica"),
-        ("LOADING", "the server is loading its data"),
-        ("MASTERDOWN", "the replica has lost its master"),
-        ("OOM", "the memory of the server is full (maxmemory), and it evicts nothing"),
-        ("MISCONF", "the server cannot save its data and takes no writes (MISCONF): see its disk"),
-        ("NOREPLICAS", "the server has too few replicas to take writes (min-replicas-to-write)"),
-        ("NOAUTH", NO_PASSWORD),
-        ("WRONGPASS", PASSWORD),
-        (
-            "NOPERM",
-            "this user lacks a permission: EVALSHA, EVAL, what the scripts call, or the keys of the prefix",
-        ),
-        ("MOVED", CLUSTER),
-        ("ASK", CLUSTER),
-        ("CROSSSLOT", CLUSTER),
-        ("CLUSTERDOWN", CLUSTER),
-    ];
-    let found = known.into_iter().find(|(code, _)| is(code));
-    match found {
-        Some((_, meaning)) => meaning,
-        // Without a password, a call with many arguments is refused before it is understood.
-        None if detail.contains("unauthenticated") => NO_PASSWORD,
-        None if matches!(
-            error.kind(),
-            redis::ErrorKind::Server(_) | redis::ErrorKind::Extension
-        ) =>
-        {
-            "the server refused the command"
-        }
-        None => "an unexpected reply",
-    }
-}
-
-const NO_PASSWORD: &str = "the server asks for a password, and REDIS_URL has none";
-
-const CLUSTER: &str = "this server is a node of a Redis Cluster, which is not supported";
-
-#[cfg(test)]
-mod tests;

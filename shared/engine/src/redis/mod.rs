@@ -7,19 +7,23 @@
 //! `x` next attempt, `s` sent; `n` attempt, `w` why the last one failed, `t` trace.
 
 mod accepted;
+mod call;
 mod claims;
+mod config;
 mod connection;
 mod index;
 mod languages;
 mod nonces;
+mod open;
 mod probe;
 mod records;
-mod script;
+mod refusal;
 
 pub use self::{
     accepted::NotingPublisher,
     claims::RedisClaims,
-    connection::{InvalidRedisUrl, RedisConfig, RedisConnection},
+    config::{InvalidRedisUrl, RedisConfig},
+    connection::RedisConnection,
     languages::RedisLanguages,
     nonces::RedisNonces,
     probe::ServerInfo,

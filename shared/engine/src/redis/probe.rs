@@ -9,22 +9,22 @@ const KEPT: u64 = 1000;
 
 /// Claims an event that does not exist, with the script of the real claims. What stands in the way of
 /// them stands in its way.
-pub(super) async fn probe(connection: &RedisConnection, prefix: &str) -> Result<(), Fault> {
+pub(super) async fn probe(connection: &RedisConnection) -> Result<(), Fault> {
     let script = with_create(include_str!("scripts/claim.lua"));
-    let mut call = script.key(format!("{prefix}:event:probe"));
+    let mut call = script.key(format!("{}:event:probe", connection.prefix()));
     // The lease ends at once, so that the next probe makes a claim as well.
     call.arg("probe").arg(0).arg(KEPT);
-    connection.script::<redis::Value>(&call).await.map(drop)
+    connection.call::<redis::Value>(&call).await.map(drop)
 }
 
 impl RedisConnection {
-    /// Makes a claim on a key of its own under `prefix`, and asks the server about itself. `None` if
+    /// Makes a claim on a key of its own, and asks the server about itself. `None` if
     /// claims can be made and the server does not tell.
-    pub async fn server_info(&self, prefix: &str) -> Result<Option<ServerInfo>, Fault> {
+    pub async fn server_info(&self) -> Result<Option<ServerInfo>, Fault> {
         self.ready().await.map_err(|why| Fault::transient(Reason::DedupeUnavailable, why))?;
-        probe(self, prefix).await?;
+        probe(self).await?;
         // Hosters keep INFO to themselves.
-        let Ok(info) = self.command::<redis::InfoDict>(&redis::cmd("INFO")).await else {
+        let Ok(info) = self.ask::<redis::InfoDict>(&redis::cmd("INFO")).await else {
             return Ok(None);
         };
         Ok(Some(ServerInfo {

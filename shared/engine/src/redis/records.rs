@@ -16,7 +16,12 @@ use domain::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use super::{EVENT, OBJECT, USER, connection::RedisConnection, event_key, index, script::Script};
+use super::{
+    EVENT, OBJECT, USER,
+    call::{Call, Script},
+    connection::RedisConnection,
+    event_key, index,
+};
 
 /// Events that are asked for in one call.
 const BATCH: usize = 256;
@@ -32,12 +37,11 @@ pub struct RedisRecords {
 }
 
 impl RedisRecords {
-    /// Reads records over `connection`, under keys that begin with `prefix`. `clock` says which days
-    /// they may be of.
-    pub fn new(connection: Arc<RedisConnection>, prefix: &str, clock: Arc<dyn Clock>) -> Self {
+    /// Reads records over `connection`. `clock` says which days they may be of.
+    pub fn new(connection: Arc<RedisConnection>, clock: Arc<dyn Clock>) -> Self {
         Self {
+            prefix: connection.prefix().to_owned(),
             connection,
-            prefix: prefix.to_owned(),
             clock,
             clear_doubt: Script::new(include_str!("scripts/clear_doubt.lua")),
             lift_limit: Script::new(include_str!("scripts/lift_limit.lua")),
@@ -48,11 +52,9 @@ impl RedisRecords {
     async fn read(&self, events: &[EventId]) -> Result<Vec<Record>, Fault> {
         let mut records = Vec::new();
         for batch in events.chunks(BATCH) {
-            let mut pipeline = redis::pipe();
-            for event in batch {
-                pipeline.cmd("HGETALL").arg(event_key(&self.prefix, event));
-            }
-            let found: Vec<Fields> = self.connection.pipeline(&pipeline).await?;
+            let read = |event| Call::command("HGETALL", event_key(&self.prefix, event));
+            let reads: Vec<Call<'_>> = batch.iter().map(read).collect();
+            let found: Vec<Fields> = self.connection.calls(&reads).await?;
             records.extend(batch.iter().zip(found).filter_map(|(id, fields)| record(id, &fields)));
         }
         Ok(records)
@@ -60,11 +62,14 @@ impl RedisRecords {
 
     /// Events that may be of this object or user.
     async fn candidates(&self, id: &str) -> Result<Vec<EventId>, Fault> {
-        let mut pipeline = redis::pipe();
-        for list in index::all(&self.prefix, id, self.clock.now()) {
-            pipeline.cmd("LRANGE").arg(list).arg(0).arg(-1);
-        }
-        let lists: Vec<Vec<String>> = self.connection.pipeline(&pipeline).await?;
+        let read = |list| {
+            let mut read = Call::command("LRANGE", list);
+            read.arg(0).arg(-1);
+            read
+        };
+        let lists = index::all(&self.prefix, id, self.clock.now()).into_iter();
+        let reads: Vec<Call<'_>> = lists.map(read).collect();
+        let lists: Vec<Vec<String>> = self.connection.calls(&reads).await?;
         let ids: BTreeSet<String> = lists.into_iter().flatten().collect();
         Ok(ids.iter().filter_map(|id| EventId::parse(index::long(id, EVENT)).ok()).collect())
     }
@@ -141,12 +146,12 @@ impl Records for RedisRecords {
     async fn lift_limit(&self, event_id: &EventId) -> Result<(), Fault> {
         let mut call = self.lift_limit.key(event_key(&self.prefix, event_id));
         call.arg(milliseconds(UNFINISHED_KEPT));
-        self.connection.script::<i64>(&call).await.map(drop)
+        self.connection.call::<i64>(&call).await.map(drop)
     }
 
     async fn clear_doubt(&self, event_id: &EventId) -> Result<(), Fault> {
         self.connection
-            .script::<i64>(&self.clear_doubt.key(event_key(&self.prefix, event_id)))
+            .call::<i64>(&self.clear_doubt.key(event_key(&self.prefix, event_id)))
             .await
             .map(drop)
     }
@@ -154,7 +159,7 @@ impl Records for RedisRecords {
     async fn redriven(&self, events: &[EventId]) -> Result<(), Fault> {
         for event in events {
             let call = self.redriven.key(event_key(&self.prefix, event));
-            self.connection.script::<i64>(&call).await?;
+            self.connection.call::<i64>(&call).await?;
         }
         Ok(())
     }
