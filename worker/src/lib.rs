@@ -13,6 +13,9 @@ pub mod process;
 pub mod reconcile;
 mod state;
 
+#[cfg(test)]
+mod simulation;
+
 pub use self::{
     breaker::CircuitBreaker,
     consume::run,

@@ -14,7 +14,7 @@ use domain::{
     login_code::LoginCode,
     retry::Policy,
 };
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use runtime::{
     failpoint::{self, Point},
     metrics::labels::{ClaimResult, ClaimStep, Success},
@@ -40,7 +40,7 @@ pub async fn process(worker: &Worker, event: &Arc<QueuedEvent>, attempt: u32) ->
     match mail(worker, event, attempt).await {
         Ok(Sent(accepted)) => Outcome::Sent(accepted),
         Err(Stopped { stop, held }) => {
-            let (now, chance) = (worker.clock.now(), (worker.chance)());
+            let (now, chance) = (believed_now(worker, event), (worker.chance)());
             let context = RetryContext { attempt, now, expires_at: event.expires_at, chance };
             let outcome = stop.outcome(context);
             if let (Some(held), Some(then)) = (held, outcome.given_back(now)) {
@@ -103,6 +103,19 @@ async fn prepare(
         Ok((mail, connection)) => Ok((lease, mail, connection)),
         Err(stop) => Err(stop.holding(lease)),
     }
+}
+
+/// The time as far as it decides whether an event is tried again. A clock that was never compared
+/// with WorkOS's may be wrong by more than a code's life: an event that it takes for expired is kept
+/// for an hour, until WorkOS was heard.
+fn believed_now(worker: &Worker, event: &QueuedEvent) -> Timestamp {
+    const DOUBTED_FOR: SignedDuration = SignedDuration::from_hours(1);
+    const LEFT: SignedDuration = SignedDuration::from_mins(5);
+    let now = worker.clock.now();
+    if worker.clock.is_synced() || now.duration_since(event.expires_at) > DOUBTED_FOR {
+        return now;
+    }
+    now.min(event.expires_at.saturating_sub(LEFT).unwrap_or(now))
 }
 
 /// Fetches the code from WorkOS.

@@ -12,6 +12,7 @@ use runtime::metrics::labels::{ClaimResult, ClaimStep};
 use tokio::time::sleep;
 
 use super::{
+    believed_now,
     stop::{Stop, Stopped},
     timed,
 };
@@ -92,7 +93,7 @@ async fn hold_until_claimed(
         failures += 1;
         let pause = Policy::HOLDING.delay(failures, (worker.chance)());
         if worker.stop.is_cancelled()
-            || !starts_in_time(worker.clock.now(), pause, event.expires_at)
+            || !starts_in_time(believed_now(worker, event), pause, event.expires_at)
         {
             return Err(fault);
         }

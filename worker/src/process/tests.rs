@@ -37,7 +37,6 @@ use crate::{
 };
 
 mod many_relays;
-mod newest;
 
 const TERMS: Terms = Terms {
     lease: Duration::from_secs(20),

@@ -98,6 +98,11 @@ impl Metrics {
         self.claims.with_label_values(&[result.label()]).inc();
     }
 
+    /// How many such answers there were.
+    pub fn claims(&self, result: ClaimResult) -> u64 {
+        self.claims.with_label_values(&[result.label()]).get()
+    }
+
     /// Shows the limit on the mails to all users.
     pub fn mail_limit(&self, mails_per_hour: i64) {
         self.mail_limit.set(mails_per_hour);
