@@ -16,6 +16,7 @@ use std::{
 };
 
 use domain::fault::{Fault, Reason};
+use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 
@@ -93,6 +94,8 @@ pub enum OpenError {
 /// are closed.
 pub struct Store {
     writer: Writer,
+    /// Reads what is committed while the writer goes on.
+    reader: Arc<Mutex<Connection>>,
     damage: Damage,
     /// Held, not read: its lock keeps a second service out while this one runs.
     _lock: Option<File>,
@@ -119,8 +122,9 @@ impl Store {
         let damage = Damage::default();
         damage.look(&connection, &file).map_err(|source| unusable(&shown, source))?;
         prepare(&connection, &shown)?;
+        let reader = reader(&file).map_err(|source| unusable(&shown, source))?;
         let writer = start_writer(connection).map_err(in_directory)?;
-        Ok(Arc::new(Self { writer, damage, _lock: Some(lock) }))
+        Ok(Arc::new(Self { writer, reader, damage, _lock: Some(lock) }))
     }
 
     /// Opens the file in `directory` beside a service that may have it open. Frees nothing.
@@ -136,15 +140,33 @@ impl Store {
             SCHEMA_VERSION => {}
             found => return Err(OpenError::TooNew { path: shown, found }),
         }
+        // The service may be of an earlier release, which does not mind.
+        layout::extend(&connection).map_err(broken)?;
+        let reader = reader(&file).map_err(broken)?;
         let in_directory =
             |source| OpenError::Directory { path: directory.display().to_string(), source };
         let writer = start_writer(connection).map_err(in_directory)?;
-        Ok(Arc::new(Self { writer, damage: Damage::default(), _lock: None }))
+        Ok(Arc::new(Self { writer, reader, damage: Damage::default(), _lock: None }))
     }
 
     /// Whether the file is damaged, as far as that is known.
     pub fn is_damaged(&self) -> bool {
         self.damage.is_found()
+    }
+
+    /// Runs `job`, which only reads, beside the writer: it sees what is committed.
+    pub async fn read<T, F>(&self, job: F) -> Result<T, Fault>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let reader = Arc::clone(&self.reader);
+        let reading = tokio::task::spawn_blocking(move || job(&reader.lock()));
+        let late = |_| Fault::transient(Reason::QueueUnavailable, "reading took too long");
+        match tokio::time::timeout(LIMIT, reading).await.map_err(late)? {
+            Ok(result) => result.map_err(|error| classify(&error)),
+            Err(_) => Err(Fault::transient(Reason::QueueUnavailable, "reading failed")),
+        }
     }
 
     /// Runs `job` in a transaction and returns its value once the transaction is on disk.
@@ -240,6 +262,12 @@ fn connect(file: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_size_limit", 16 * 1024 * 1024)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
+}
+
+fn reader(file: &Path) -> rusqlite::Result<Arc<Mutex<Connection>>> {
+    let connection = connect(file)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(Arc::new(Mutex::new(connection)))
 }
 
 fn unusable(path: &str, source: rusqlite::Error) -> OpenError {

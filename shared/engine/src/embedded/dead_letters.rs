@@ -42,10 +42,10 @@ impl DeadLetters for EmbeddedOperator {
         // Letters that come meanwhile are not visited: a redriven one may be among them.
         let newest = "SELECT coalesce(max(id), 0) FROM dead";
         let last: i64 =
-            self.store.run(move |file| file.query_row(newest, [], |row| row.get(0))).await?;
+            self.store.read(move |file| file.query_row(newest, [], |row| row.get(0))).await?;
         let (mut visited, mut after) = (Vec::new(), 0);
         while visited.len() < MAX_LETTERS {
-            let read = self.store.run(move |connection| letters(connection, after, last)).await?;
+            let read = self.store.read(move |connection| letters(connection, after, last)).await?;
             let Some((newest, _)) = read.last() else { break };
             after = *newest;
             let mut piece = Vec::with_capacity(read.len());

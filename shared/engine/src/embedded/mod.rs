@@ -10,6 +10,7 @@ mod languages;
 mod nonces;
 mod queue;
 mod records;
+mod room;
 mod sweep;
 mod users;
 

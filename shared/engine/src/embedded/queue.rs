@@ -28,7 +28,7 @@ use runtime::metrics::Metrics;
 use rusqlite::{Connection, params};
 use tokio::sync::Notify;
 
-use super::{dead_letters::make_room, records, sweep::Sweeper, users};
+use super::{dead_letters::make_room, records, room::Room, sweep::Sweeper, users};
 use crate::sqlite::Store;
 
 /// Longest wait between two polls of the queue when no row is known to fall due.
@@ -48,6 +48,8 @@ struct Inner {
     row_due: Notify,
     capacity: Capacity,
     metrics: Arc<Metrics>,
+    /// How many more events fit.
+    room: Room,
     /// How many more dead letters certainly fit.
     dead_room: AtomicU64,
     healthy: AtomicBool,
@@ -68,6 +70,7 @@ impl EmbeddedQueue {
             row_due: Notify::new(),
             capacity,
             metrics,
+            room: Room::default(),
             dead_room: AtomicU64::new(0),
             healthy: AtomicBool::new(true),
             sweeper: Sweeper::default(),
@@ -106,9 +109,10 @@ impl Publish for EmbeddedQueue {
         let payload = event.encode();
         let event = event.clone();
         let (now, longest) = (self.0.clock.now().as_millisecond(), self.0.capacity.events);
+        let inner = Arc::clone(&self.0);
         let stored = self
             .run(move |connection| {
-                if is_full(connection, longest)? {
+                if inner.room.is_full(connection, longest, now)? {
                     return Ok(false);
                 }
                 let sql = "INSERT INTO queue (due_ms, attempt, queued_ms, payload) VALUES (?1, 1, ?1, ?2)";
@@ -140,25 +144,6 @@ impl Publish for EmbeddedQueue {
     }
 }
 
-/// Whether `longest` rows wait. Counts only when the ids leave that possible, so it costs two index
-/// reads on a short queue.
-fn is_full(connection: &Connection, longest: u64) -> rusqlite::Result<bool> {
-    let span: (Option<i64>, Option<i64>) = connection
-        .prepare_cached(
-            "SELECT (SELECT id FROM queue ORDER BY id LIMIT 1), \
-             (SELECT id FROM queue ORDER BY id DESC LIMIT 1)",
-        )?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let (Some(oldest), Some(newest)) = span else { return Ok(longest == 0) };
-    // Ids never repeat, so fewer ids than the limit are certainly fewer rows.
-    if u64::try_from(newest - oldest).unwrap_or(u64::MAX) < longest.saturating_sub(1) {
-        return Ok(false);
-    }
-    let count: i64 =
-        connection.prepare_cached("SELECT count(*) FROM queue")?.query_row([], |row| row.get(0))?;
-    Ok(u64::try_from(count).unwrap_or(0) >= longest)
-}
-
 #[async_trait]
 impl Inspect for EmbeddedQueue {
     async fn depths(&self) -> Result<Depths, Fault> {
@@ -166,7 +151,7 @@ impl Inspect for EmbeddedQueue {
         let (now_ms, dead_before) =
             (now.as_millisecond(), milliseconds_before(now.as_millisecond(), DEAD_KEPT));
         self.0.sweeper.start(&self.0.store, now_ms, dead_before);
-        self.run(move |connection| {
+        let counted = self.0.store.read(move |connection| {
             let sql = "SELECT (SELECT count(*) FROM queue WHERE due_ms <= ?1), \
                        (SELECT count(*) FROM queue WHERE due_ms > ?1), \
                        (SELECT count(*) FROM dead)";
@@ -175,8 +160,8 @@ impl Inspect for EmbeddedQueue {
                     |index| row.get::<_, i64>(index).map(|count| u64::try_from(count).unwrap_or(0));
                 Ok(Depths { work: count(0)?, retry: count(1)?, dead: count(2)? })
             })
-        })
-        .await
+        });
+        counted.await
     }
 
     fn ready(&self) -> Result<(), Cow<'static, str>> {
@@ -321,6 +306,9 @@ impl Receipt for EmbeddedReceipt {
                     0
                 };
                 carry_out(connection, id, now, &verdict)?;
+                if !matches!(verdict, Verdict::Retry { .. }) {
+                    inner.room.free();
+                }
                 Ok(dropped)
             })
             .await?;

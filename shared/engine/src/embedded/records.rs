@@ -121,7 +121,7 @@ impl Records for EmbeddedRecords {
         };
         let now = self.clock.now().as_millisecond();
         self.store
-            .run(move |connection| {
+            .read(move |connection| {
                 let mut select = connection.prepare_cached(&format!("{SELECT}{condition}"))?;
                 let records = select.query_map(params![id, now], record)?;
                 Ok(records.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())

@@ -89,13 +89,13 @@ pub(super) fn prepare(connection: &Connection, path: &str) -> Result<(), OpenErr
         SCHEMA_VERSION => {}
         found => return Err(OpenError::TooNew { path: path.to_owned(), found }),
     }
-    add_columns(connection).map_err(broken)?;
-    connection.execute_batch(ADDITIONS).map_err(broken)?;
+    extend(connection).map_err(broken)?;
     // One process at a time: nobody works on what an earlier process had taken.
     connection.execute_batch("UPDATE queue SET taken = 0 WHERE taken = 1").map_err(broken)
 }
 
-fn add_columns(connection: &Connection) -> rusqlite::Result<()> {
+/// Adds what releases since the first have added.
+pub(super) fn extend(connection: &Connection) -> rusqlite::Result<()> {
     let names = "SELECT name FROM pragma_table_info('claims')";
     let there: Vec<String> =
         connection.prepare(names)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
@@ -105,5 +105,5 @@ fn add_columns(connection: &Connection) -> rusqlite::Result<()> {
             connection.execute_batch(&format!("ALTER TABLE claims ADD COLUMN {column}"))?;
         }
     }
-    Ok(())
+    connection.execute_batch(ADDITIONS)
 }

@@ -14,7 +14,7 @@ fn defaults_do_not_override_the_operator() {
 fn a_slow_broker_is_given_more_time_with_each_failure() {
     let limits: Vec<u64> =
         [0, 1, 2, 3, 4, 40].map(|failures| step_limit(failures).as_secs()).to_vec();
-    assert_eq!(limits, [3, 6, 12, 24, 30, 30]);
+    assert_eq!(limits, [8, 16, 30, 30, 30, 30]);
 }
 
 #[test]
