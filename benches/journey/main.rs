@@ -7,6 +7,7 @@
 //! next to it what it should reach.
 
 mod claims;
+mod growth;
 #[path = "../../tests/it/harness/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests use more of it")]
 mod harness;
@@ -121,6 +122,8 @@ fn main() {
         runtime.block_on(claims::measure(&services));
     } else if std::env::args().any(|argument| argument == "language") {
         runtime.block_on(language::measure());
+    } else if std::env::args().any(|argument| argument == "growth") {
+        runtime.block_on(growth::measure());
     } else {
         runtime.block_on(measure()).print();
     }
