@@ -92,7 +92,7 @@ pub async fn waiting_at_broker(url: &str, prefix: &str, count: u64) {
     connection.close(200, "bye".into()).await.expect("closed");
 }
 
-/// Takes them away again.
+/// Takes the waiting events away again.
 pub async fn purge(url: &str, prefix: &str) {
     let queue = Names::new(prefix, Capacity::default()).retry(Stage::S120);
     let (connection, channel) = connect(url).await;

@@ -6,7 +6,7 @@ use super::Point;
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 300.0;
-/// Space for the axes.
+/// Space that the axes take, in pixels.
 const LEFT: f64 = 60.0;
 const BOTTOM: f64 = 50.0;
 const TOP: f64 = 40.0;
