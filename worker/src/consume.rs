@@ -170,6 +170,10 @@ struct Settled {
 
 async fn settle(worker: &Worker, receipt: Box<dyn Receipt>, done: Settled) {
     let Settled { event, attempt, outcome } = done;
+    if matches!(outcome, Outcome::Dead { .. }) {
+        // Before it is settled: afterwards, a crash would leave them waiting for a dead letter.
+        withdraw(worker, event.as_ref(), attempt).await;
+    }
     let settled = trace::within(&trace::step("settle"), receipt.settle(outcome.verdict())).await;
     record_in_span(&outcome);
     log(worker, event.as_deref(), attempt, &outcome);
@@ -177,10 +181,8 @@ async fn settle(worker: &Worker, receipt: Box<dyn Receipt>, done: Settled) {
         Ok(()) => {
             let (ending, reason) = outcome.labels();
             worker.metrics.outcome(ending, reason, attempt);
-            match outcome {
-                Outcome::Retry { stage, .. } => worker.metrics.retry(stage),
-                Outcome::Dead { .. } => withdraw(worker, event.as_ref(), attempt).await,
-                _ => {}
+            if let Outcome::Retry { stage, .. } = outcome {
+                worker.metrics.retry(stage);
             }
         }
         // Not counted: the message is delivered again, and its next outcome is counted.

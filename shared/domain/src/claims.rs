@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
+    clock::milliseconds_before,
     event::QueuedEvent,
     fault::Fault,
     ids::{EventId, UserId},
@@ -90,7 +91,8 @@ pub struct Subject {
     pub event: Arc<QueuedEvent>,
     /// Number of the attempt, from 1.
     pub attempt: u32,
-    /// Whether a newer event of its user goes first.
+    /// Whether a newer event of its user goes first, as far as its worker knows: see
+    /// [`Subject::gives_way_at`].
     pub gives_way: bool,
 }
 
@@ -100,6 +102,14 @@ impl Subject {
         let left = event.expires_at.duration_since(now);
         let limit = SignedDuration::try_from(users::GIVES_WAY_UNTIL).unwrap_or_default();
         Self { event: Arc::clone(event), attempt, gives_way: left > limit }
+    }
+
+    /// Whether a newer event of its user goes first at this time of the store's, in milliseconds since
+    /// 1970. Worker and store must agree: if one of their clocks is slow, the event would give way
+    /// until its code has expired.
+    pub fn gives_way_at(&self, now: i64) -> bool {
+        let until = self.event.expires_at.as_millisecond();
+        self.gives_way && now < milliseconds_before(until, users::GIVES_WAY_UNTIL)
     }
 
     /// The id that the claim is kept under.

@@ -73,7 +73,7 @@ impl MemoryClaims {
         let mut users = self.users.lock();
         let known = users.get(user).copied().unwrap_or_default();
         let limit = self.terms.user_limit.filter(|_| is_new);
-        let admitted = match known.admit(subject.created(), subject.gives_way, limit, now) {
+        let admitted = match known.admit(subject.created(), subject.gives_way_at(now), limit, now) {
             Admission::Admitted(admitted) => admitted,
             Admission::Superseded => return Some(Claim::Superseded),
             Admission::GivesWay => return Some(Claim::GivesWay),

@@ -118,13 +118,14 @@ fn owner() -> Owner {
 
 /// An event that belongs to no user.
 fn event(name: &str) -> Event {
-    let event = sandbox::events::event(name, Timestamp::UNIX_EPOCH);
+    let event = sandbox::events::event(name, SystemClock.now());
     Event { event: Arc::new(event), attempt: 1, gives_way: true }
 }
 
-/// An event of a user that was created at this second.
+/// An event of a user that was created at this second of the minute before.
 fn event_of(name: &str, user: &str, second: i64) -> Event {
-    let created = Timestamp::from_second(second).expect("a time");
+    static START: LazyLock<Timestamp> = LazyLock::new(|| SystemClock.now());
+    let created = *START + jiff::SignedDuration::from_secs(second - 60);
     let event = sandbox::events::event_of(name, user, created);
     Event { event: Arc::new(event), attempt: 1, gives_way: true }
 }
@@ -287,6 +288,15 @@ async fn an_older_event_gives_way_to_a_newer_one(subject: Subject) {
     assert!(matches!(subject.claim_of("3", "2", owner()).await, Claim::Fresh(_)));
 }
 
+/// Whatever its worker's clock says: it may be slow, and the code would expire meanwhile.
+async fn an_event_near_its_end_gives_way_no_longer(subject: Subject) {
+    let old = event_of("1", "1", -425);
+    let claim = subject.store.claim(&event_of("2", "1", 1), owner()).await.expect("answers");
+    assert!(matches!(claim, Claim::Fresh(_)), "{claim:?}");
+    let claim = subject.store.claim(&old, owner()).await.expect("answers");
+    assert!(matches!(claim, Claim::Fresh(_)), "{claim:?}: two minutes are left");
+}
+
 async fn an_older_event_ends_once_a_newer_one_was_mailed(subject: Subject) {
     let [old, middle, new] = [1, 2, 3].map(|n| event_of(&n.to_string(), "1", n));
     let owner = owner();
@@ -366,6 +376,7 @@ contract! {
     one_of_many_gets_it,
     a_user_has_so_many_events_in_a_period,
     a_claim_that_is_repeated_is_counted_one_time,
+    an_event_near_its_end_gives_way_no_longer,
     an_older_event_gives_way_to_a_newer_one,
     an_older_event_ends_once_a_newer_one_was_mailed,
     all_users_together_have_a_limit,

@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use domain::{
     claims::{
         Announced, Claim, ClaimStore, Completion, GivenBack, History, Lease, Limit, Next, Owner,
-        Sending, Subject, Terms, UNFINISHED_KEPT, adapter, users::USER_KEPT,
+        Sending, Subject, Terms, UNFINISHED_KEPT, adapter,
+        users::{GIVES_WAY_UNTIL, USER_KEPT},
     },
     clock::milliseconds,
     fault::Fault,
@@ -103,7 +104,7 @@ impl RedisClaims {
             call.arg(u8::from(subject.gives_way)).arg(self.user_kept());
             call.arg(user_limit.map_or(0, Limit::interval));
             call.arg(user_limit.map_or(0, |limit| milliseconds(limit.period)));
-            call.arg(milliseconds(DEAD_KEPT));
+            call.arg(milliseconds(DEAD_KEPT)).arg(milliseconds(GIVES_WAY_UNTIL));
             if let Some(limit) = mail_limit {
                 call.key(mails_key(&self.prefix));
                 call.arg(limit.interval()).arg(milliseconds(limit.period));

@@ -50,8 +50,12 @@ impl Asked {
         let Some(user) = subject.user() else { return Ok(None) };
         let known = users::find(connection, user, *now)?;
         let limit = |limit: Option<Limit>| limit.filter(|_| is_new);
-        let admission =
-            known.admit(subject.created(), subject.gives_way, limit(terms.user_limit), *now);
+        let admission = known.admit(
+            subject.created(),
+            subject.gives_way_at(*now),
+            limit(terms.user_limit),
+            *now,
+        );
         let admitted = match admission {
             Admission::Admitted(admitted) => admitted,
             Admission::Superseded => return Ok(Some(Claim::Superseded)),

@@ -2,8 +2,8 @@
 -- the lease in ms, ms to keep the record (longer than all its terms), number of the attempt, and from [5] on what `create`
 -- wants. With a user: KEYS[4] what is known of their events; from ARGV[11] on: 1 if it gives way to newer ones, ms to remember
 -- the user (no less than the period of the limit), and of the user's limit: ms between two events (0: none), its period; ms to
--- keep the record of a dead letter.
--- With a limit for all: KEYS[5] when the next mail is due; from ARGV[16] on: ms between two events, its period.
+-- keep the record of a dead letter; ms before its end until which it gives way, by the clock of this server, too.
+-- With a limit for all: KEYS[5] when the next mail is due; from ARGV[17] on: ms between two events, its period.
 -- Without KEYS[2] (a probe), there is no record to make.
 -- Returns {'DONE'}, {'BUSY', ms left}, {'SUPERSEDED'}, {'GIVES_WAY'}, {'LIMIT'}, {'HELD', ms to wait}, or {'FRESH', fence,
 -- unanswered sends, 1 if an owner crashed while sending}.
@@ -26,7 +26,7 @@ if KEYS[4] and not held then
     redis.call('HSET', KEYS[1], 'state', 'superseded', 'until', '0')
     return { 'SUPERSEDED' }
   end
-  if not is_newest and ARGV[11] == '1' then
+  if not is_newest and ARGV[11] == '1' and now < created + ARGV[8] - ARGV[16] then
     redis.call('HSET', KEYS[1], 'w', 'gives_way')
     return { 'GIVES_WAY' }
   end
@@ -41,13 +41,13 @@ if KEYS[4] and not held then
     due = string.format('%.0f', next)
   end
   if KEYS[5] and not fence then
-    local next = math.max(tonumber(redis.call('GET', KEYS[5]) or '0'), now) + ARGV[16]
-    local wait = next - now - ARGV[17]
+    local next = math.max(tonumber(redis.call('GET', KEYS[5]) or '0'), now) + ARGV[17]
+    local wait = next - now - ARGV[18]
     if wait > 0 then
       redis.call('HSET', KEYS[1], 'w', 'mail_limit')
       return { 'HELD', wait }
     end
-    redis.call('SET', KEYS[5], string.format('%.0f', next), 'PX', ARGV[17])
+    redis.call('SET', KEYS[5], string.format('%.0f', next), 'PX', ARGV[18])
   end
   if due ~= user[3] or newest ~= ARGV[7] then
     redis.call('HSET', KEYS[4], 'newest', is_newest and ARGV[7] or newest, 'due', due or '0')
