@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use crate::sqlite::Store;
 
 /// Rows that are deleted at once. Takes the writer a few milliseconds.
-const PIECE: usize = 500;
+const PIECE: usize = 200;
 
 /// Pause between two pieces, in which others get their turn.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -8,12 +8,18 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use rusqlite::{Connection, OpenFlags};
+use tokio::time::Instant;
 
 /// Largest file that is looked through before the service starts, in bytes: a fraction of a second.
 const AT_ONCE: u64 = 32 * 1024 * 1024;
+
+/// Steps of SQLite's between two rests, and the longest rest.
+const STEPS: i32 = 1000;
+const LONGEST_REST: Duration = Duration::from_millis(20);
 
 /// Whether damage was found in a file.
 #[derive(Clone, Default)]
@@ -42,7 +48,10 @@ impl Damage {
 
     fn look_beside(&self, file: &Path) {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let found = Connection::open_with_flags(file, flags).and_then(|it| sound(&it));
+        let found = Connection::open_with_flags(file, flags).and_then(|mut connection| {
+            take_time(&mut connection)?;
+            sound(&connection)
+        });
         match found {
             Ok(()) => {}
             Err(error) if is_damage(&error) => {
@@ -60,6 +69,19 @@ impl Damage {
             }
         }
     }
+}
+
+/// Rests three times as long as it reads, so that a check of gigabytes takes no core and no disk from
+/// the service.
+#[expect(clippy::disallowed_methods, reason = "the check has a thread of its own")]
+fn take_time(connection: &mut Connection) -> rusqlite::Result<()> {
+    let mut begun = Instant::now();
+    let rest = move || {
+        thread::sleep((begun.elapsed() * 3).min(LONGEST_REST));
+        begun = Instant::now();
+        false
+    };
+    connection.progress_handler(STEPS, Some(rest))
 }
 
 fn is_damage(error: &rusqlite::Error) -> bool {
