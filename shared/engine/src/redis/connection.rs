@@ -30,6 +30,9 @@ const LONGEST_CONNECT: Duration = Duration::from_secs(12);
 const REPLY: Duration = Duration::from_millis(1500);
 const LONGEST_REPLY: Duration = Duration::from_secs(6);
 
+/// Longest wait while another task connects.
+const OTHERS: Duration = Duration::from_secs(3);
+
 /// After a failed connect, other tasks fail at once for this long instead of queueing behind the
 /// next attempt.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -73,7 +76,8 @@ impl RedisConnection {
     }
 
     async fn get(&self) -> Result<Got, Fault> {
-        let mut current = self.current.lock().await;
+        let waiting = timeout(OTHERS, self.current.lock()).await;
+        let mut current = waiting.map_err(|_| unavailable("no connection in time"))?;
         if current.open.is_none() {
             if current.retry_at.is_some_and(|at| Instant::now() < at) {
                 return Err(unavailable("no connection"));
