@@ -33,12 +33,12 @@ struct Cluster {
 
 impl Cluster {
     async fn start() -> Self {
-        let arguments = ["--cluster-enabled", "yes"];
-        let nodes =
-            [RedisServer::ordinary(&arguments).await, RedisServer::ordinary(&arguments).await];
+        let nodes = [RedisServer::node().await, RedisServer::node().await];
         let mut admins = [nodes[0].connect().await, nodes[1].connect().await];
-        for (admin, slots) in admins.iter_mut().zip(["0 8191", "8192 16383"]) {
-            order::<()>(admin, &format!("CLUSTER ADDSLOTSRANGE {slots}")).await.expect("added");
+        for (admin, slots) in admins.iter_mut().zip([0..8192, 8192..16384]) {
+            let slots: Vec<String> = slots.map(|slot| slot.to_string()).collect();
+            let add = format!("CLUSTER ADDSLOTS {}", slots.join(" "));
+            order::<()>(admin, &add).await.expect("added");
         }
         // The second argument of a meeting is the port of the bus, which is 10,000 above by default.
         let meet = format!("CLUSTER MEET 127.0.0.1 {}", nodes[1].port);

@@ -44,6 +44,24 @@ impl RedisServer {
         Self::start(&[&usual, arguments].concat()).await
     }
 
+    /// A node of a cluster. Its second port, 10,000 above, is one that the system gives to outgoing
+    /// connections: while somebody has it, the node ends at once, and another takes its place.
+    pub async fn node() -> Self {
+        loop {
+            let mut node = Self::ordinary(&["--cluster-enabled", "yes"]).await;
+            let url = format!("redis://127.0.0.1:{}", node.port);
+            let client = redis::Client::open(url).expect("a URL");
+            let starts = eventually("a node starts or ends", async || {
+                let has_ended = node.server.try_wait().expect("ours").is_some();
+                let answers = client.get_multiplexed_async_connection().await.is_ok();
+                (has_ended || answers).then_some(answers)
+            });
+            if starts.await {
+                return node;
+            }
+        }
+    }
+
     /// A connection, once the server answers.
     pub async fn connect(&self) -> MultiplexedConnection {
         let url = format!("redis://127.0.0.1:{}", self.port);
