@@ -238,7 +238,10 @@ impl Report {
             row("(h)   meanwhile RabbitMQ and Redis", micros(self.worker_around.engines)),
             row("(h)   meanwhile stand-in and sink", micros(self.worker_around.around)),
             row("(h) embedded, both roles: CPU time per event", micros(self.embedded_usage.cpu)),
-            row("(k) kept of a mailed event: Redis, memory", format!("{:.0} B", self.redis_kept)),
+            row(
+                "(k) kept of a mailed event right after: Redis",
+                format!("{:.0} B", self.redis_kept),
+            ),
             row("(k) the same: embedded, disk", format!("{:.0} B", self.embedded_kept)),
         ]
     }
