@@ -17,6 +17,7 @@ use domain::{
     ids::{EventId, MagicAuthId},
     login_code::{Code, LoginCode},
     queue::{Consume, Delivery, Receipt, Verdict},
+    retry::starts_in_time,
 };
 use engine::{embedded::EmbeddedClaims, sqlite::Store};
 use jiff::{SignedDuration, Timestamp};
@@ -249,7 +250,9 @@ async fn a_mail_that_cannot_be_recorded_is_sent_all_the_same() {
 
 #[tokio::test]
 async fn a_code_that_expires_on_the_way_to_the_relay_is_not_mailed() {
-    let worker = worker(Behaviour::RelayIsFar, &mut Health::default());
+    // WorkOS was heard when the code was fetched.
+    let clock = Arc::new(TestClock { now: Mutex::new(now()), synced: AtomicBool::new(true) });
+    let worker = worker_with_clock(Behaviour::RelayIsFar, &mut Health::default(), clock);
     // Its lease ran out on the way as well; whichever is seen first.
     assert!(matches!(process(&worker, &Arc::new(event()), 1).await, Outcome::Expired { .. }));
     assert!(worker.metrics.expose().contains("authpost_delivery_seconds_count 0"));
@@ -271,6 +274,19 @@ async fn an_expired_code_is_given_up_unasked_only_by_a_synced_clock() {
         process(&worker, &Arc::new(dead), 1).await,
         Outcome::Expired { after: Reason::None }
     );
+}
+
+#[tokio::test]
+async fn a_clock_that_workos_has_not_set_ends_no_event_until_an_hour_later() {
+    let clock = Arc::new(TestClock { now: Mutex::new(now()), synced: AtomicBool::new(false) });
+    let worker = worker_with_clock(Behaviour::Normal, &mut Health::default(), clock.clone());
+    let is_kept = |minutes| {
+        *clock.now.lock() = now() + SignedDuration::from_mins(minutes);
+        starts_in_time(believed_now(&worker, &event()), Duration::ZERO, event().expires_at)
+    };
+    assert_eq!([9, 25, 69, 75].map(is_kept), [true, true, true, false]);
+    clock.synced.store(true, Ordering::Relaxed);
+    assert_eq!([9, 10, 25].map(is_kept), [true, false, false]);
 }
 
 #[tokio::test]
