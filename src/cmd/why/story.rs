@@ -53,6 +53,10 @@ impl Story {
             Progress::Waiting { .. } => {
                 format!("waiting for attempt {}{after}", attempt.saturating_add(1))
             }
+            Progress::Leased | Progress::Sending if has_expired => {
+                "not on record as sent: the worker that processed it stopped; see `authpost dead list`"
+                    .to_owned()
+            }
             Progress::Leased | Progress::Sending => "being processed by a worker".to_owned(),
         }
     }

@@ -61,8 +61,9 @@ pub(super) fn redriven(connection: &Connection, event: &EventId) -> rusqlite::Re
 }
 
 /// The records that `condition` selects; its parameter ?2 is the current time.
-const SELECT: &str = "SELECT event_id, state, receipt, silences, died_sending, object_id, user_id, created_ms, expires_ms,
-        accepted_ms, trace_id, attempt, failure, next_ms, sent_ms
+const SELECT: &str =
+    "SELECT event_id, state, receipt, silences, died_sending, object_id, user_id, created_ms,
+        expires_ms, accepted_ms, trace_id, attempt, failure, next_ms, sent_ms
     FROM claims WHERE gone_ms > ?2 AND ";
 
 fn record(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
