@@ -129,3 +129,27 @@ async fn distributed() {
     the_life_of_an_event(&world, &env).await;
     delete_queues(services.amqp_url(), &prefix).await;
 }
+
+/// A queue counts how often it has delivered a message, and gives up after twenty times.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs RabbitMQ and Redis: ./scripts/test"]
+async fn looking_takes_nothing_from_the_queues() {
+    let (world, services, prefix) = (World::new().await, Services::shared(), fresh_prefix());
+    let env = world.on_brokers(services, &prefix);
+    let ingress = Program::start("ingress", &env, &world.log()).await;
+    let asked = world.ask(&ingress, "alice@example.com").await;
+    for _ in 0..25 {
+        eventually("it is on record", async || why(&env, &[&asked.event_id]).await.0.then_some(()))
+            .await;
+        assert!(beside(&["dead", "list"], &only(&env, &ENGINE)).await.out.is_empty());
+    }
+    let worker = Program::start("worker", &env, &world.log()).await;
+    in_time("the mail", world.inbox.reached(1)).await;
+    eventually("it is settled", async || {
+        (worker.exposition().await.outcomes("sent") == 1).then_some(())
+    })
+    .await;
+    ingress.stop().await;
+    worker.stop().await;
+    delete_queues(services.amqp_url(), &prefix).await;
+}
