@@ -45,8 +45,11 @@ fn words(
 
 /// Numbers stay numbers: plural forms go by them.
 fn value(value: &Value) -> FluentValue<'static> {
-    match i64::try_from(value.clone()) {
-        Ok(number) => FluentValue::from(number),
-        Err(_) => FluentValue::from(value.to_string()),
+    if let Some(text) = value.as_str() {
+        return FluentValue::from(text.to_owned());
+    }
+    match value.as_i64() {
+        Some(number) => FluentValue::from(number),
+        None => FluentValue::from(value.to_string()),
     }
 }
