@@ -50,7 +50,8 @@ impl managed::Manager for Manager {
 
     async fn create(&self) -> Result<Self::Type, Refusal> {
         let counted = Arc::clone(&self.open);
-        let opened = SmtpConnection::open(&self.config, self.tokens.as_ref()).await;
+        // Boxed: it would make the future of everybody who takes a connection large.
+        let opened = Box::pin(SmtpConnection::open(&self.config, self.tokens.as_ref())).await;
         self.metrics.connection(if opened.is_ok() { Success::Ok } else { Success::Failed });
         Ok((opened?, counted))
     }
@@ -170,8 +171,7 @@ impl Connections {
     /// one of them.
     async fn take_one(&self, mut permit: Permit) -> Result<InUse, Refusal> {
         loop {
-            // Boxed: opening one would make the future of every caller large.
-            let refusal = match Box::pin(self.pool.get()).await {
+            let refusal = match self.pool.get().await {
                 Ok(connection) => return Ok(InUse { connection, permit }),
                 Err(managed::PoolError::Backend(refusal)) => refusal,
                 Err(_) => return Err(unavailable("no connection to the relay is free").into()),
