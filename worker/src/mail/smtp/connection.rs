@@ -3,10 +3,9 @@
 
 use std::{
     fmt::Display,
-    iter,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -25,19 +24,20 @@ use tokio::time::{Instant, timeout};
 use super::{
     answer::{Answer, classify, not_opened, refused},
     config::RelayConfig,
-    guarded::{Greeted, Idle},
+    guarded::{Beside, Greeted},
     hello::Extensions,
     login,
     oauth::{AccessTokens, Token},
     reply::{self, Concerns, Phase, Refusal, unavailable},
     stream::{self, within},
+    transparency::transparent,
 };
 use crate::mail::{Mail, SendError};
 
 /// A connection that is ready for mails.
 pub(super) struct SmtpConnection {
     smtp: AsyncSmtpConnection,
-    idle: Idle,
+    beside: Beside,
     offers: Offers,
     command_timeout: Duration,
     opened: Instant,
@@ -134,7 +134,7 @@ impl SmtpConnection {
 
     /// Logs in on a stream, if there are credentials.
     pub(super) async fn log_in(
-        Greeted { stream, offers, idle }: Greeted,
+        Greeted { stream, offers, beside }: Greeted,
         config: &RelayConfig,
         token: Option<&Token>,
     ) -> Result<Self, Refusal> {
@@ -146,7 +146,7 @@ impl SmtpConnection {
         let now = Instant::now();
         Ok(Self {
             smtp,
-            idle,
+            beside,
             offers: Offers::of(&offers),
             command_timeout: config.timeouts.command,
             opened: now,
@@ -161,7 +161,7 @@ impl SmtpConnection {
 
     /// Whether the relay still keeps the idle connection open, as far as is known here.
     pub(super) fn is_open(&self) -> bool {
-        self.idle.is_open()
+        self.beside.is_open()
     }
 
     pub(super) fn age(&self) -> Duration {
@@ -315,34 +315,34 @@ impl SmtpConnection {
     }
 
     async fn body_and_dot(&mut self, mail: &Mail, config: &RelayConfig) -> Result<String, Failure> {
-        let dot_written = AtomicBool::new(false);
-        // lettre writes the final dot right after the iterator has ended.
-        let parts = [config.headers.as_bytes(), mail.expose()];
-        let parts = parts.into_iter().filter(|part| !part.is_empty()).chain(iter::from_fn(|| {
-            dot_written.store(true, Ordering::Relaxed);
-            None
-        }));
+        let content = transparent([config.headers.as_bytes(), mail.expose()]);
+        let written = AtomicUsize::new(0);
+        let dot_written = || written.load(Ordering::Relaxed) == content.len();
+        let exchange = async {
+            self.beside.write(&content, &written).await.ok()?;
+            Some(self.smtp.read_response().await)
+        };
         let ambiguous = |detail: &'static str| {
             Err(Failure::new(Stage::Begun, SendError::Ambiguous(detail.into())))
         };
-        match timeout(config.timeouts.last, self.smtp.message_iter(parts)).await {
-            Ok(Ok(response)) if u16::from(response.code()) == 250 => {
+        match timeout(config.timeouts.last, exchange).await {
+            Ok(Some(Ok(response))) if u16::from(response.code()) == 250 => {
                 self.clean = true;
                 Ok(reply::receipt_in(response.message()))
             }
-            Ok(Err(error)) if error.status().is_some() && dot_written.load(Ordering::Relaxed) => {
+            Ok(Some(Err(error))) if error.status().is_some() => {
                 // Some relays keep the transaction open, and would refuse the next person's mail.
                 if error.status().map(u16::from) != Some(421) {
                     self.reset().await;
                 }
                 Err(Failure::refused(refused(Phase::Last, &error)))
             }
-            _ if !dot_written.load(Ordering::Relaxed) => {
+            _ if !dot_written() => {
                 let fault = unavailable("the connection broke while the mail was sent");
                 Err(Failure::lost(Stage::Begun, fault.into()))
             }
-            Ok(Ok(_)) => ambiguous("the answer of the relay to the final dot is not valid"),
-            Ok(Err(_)) => ambiguous("the relay hung up after the final dot"),
+            Ok(Some(Ok(_))) => ambiguous("the answer of the relay to the final dot is not valid"),
+            Ok(_) => ambiguous("the relay hung up after the final dot"),
             Err(_) => ambiguous("the relay did not answer the final dot in time"),
         }
     }

@@ -2,10 +2,15 @@
 //! and an idle one tells whether it is still open.
 
 use std::{
-    fmt, io,
+    fmt,
+    future::poll_fn,
+    io,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker, ready},
 };
 
@@ -25,17 +30,36 @@ pub(super) struct Greeted {
     pub(super) stream: Box<dyn AsyncTokioStream>,
     /// The extensions that the relay offers.
     pub(super) offers: Extensions,
-    pub(super) idle: Idle,
+    pub(super) beside: Beside,
 }
 
-/// Tells whether the same stream is still open while lettre does not use it.
-pub(super) struct Idle(Arc<Mutex<dyn Silence + Send>>);
+/// The same stream while lettre does not use it.
+pub(super) struct Beside(Arc<Mutex<dyn Stream + Send>>);
 
-impl Idle {
+impl Beside {
     /// Whether the relay has neither closed the connection nor said anything since its last answer.
     /// What a relay says unasked is that it closes the connection (421).
     pub(super) fn is_open(&self) -> bool {
         self.0.lock().is_silent()
+    }
+
+    /// Writes all of the bytes. `written` counts those that were handed over; it is right at any
+    /// time, also if this is given up.
+    pub(super) async fn write(&self, bytes: &[u8], written: &AtomicUsize) -> io::Result<()> {
+        poll_fn(|context| {
+            let mut stream = self.0.lock();
+            loop {
+                let rest = &bytes[written.load(Ordering::Relaxed)..];
+                if rest.is_empty() {
+                    return stream.poll_flush_beside(context);
+                }
+                match ready!(stream.poll_write_beside(context, rest))? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    some => written.fetch_add(some, Ordering::Relaxed),
+                };
+            }
+        })
+        .await
     }
 }
 
@@ -54,14 +78,17 @@ where
     let (plain, pending) = (Plain::default(), greeting);
     let guarded = Guarded { stream, plain, pending, dropping_ehlo: true, room: MAX_ANSWER };
     let shared = Arc::new(Mutex::new(guarded));
-    Greeted { stream: Box::new(Shared(Arc::clone(&shared))), offers, idle: Idle(shared) }
+    Greeted { stream: Box::new(Shared(Arc::clone(&shared))), offers, beside: Beside(shared) }
 }
 
-trait Silence {
+/// What [`Beside`] needs of a stream.
+trait Stream {
     fn is_silent(&mut self) -> bool;
+    fn poll_write_beside(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+    fn poll_flush_beside(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
-impl<S: AsyncRead + Unpin> Silence for Guarded<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for Guarded<S> {
     fn is_silent(&mut self) -> bool {
         let mut byte = [0];
         let mut read = ReadBuf::new(&mut byte);
@@ -70,9 +97,17 @@ impl<S: AsyncRead + Unpin> Silence for Guarded<S> {
         self.pending.is_empty()
             && Pin::new(&mut self.stream).poll_read(&mut context, &mut read).is_pending()
     }
+
+    fn poll_write_beside(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(self).poll_write(cx, bytes)
+    }
+
+    fn poll_flush_beside(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self).poll_flush(cx)
+    }
 }
 
-/// A [`Guarded`] that lettre and [`Idle`] share. They never use it at the same time.
+/// A [`Guarded`] that lettre and [`Beside`] share. They never use it at the same time.
 struct Shared<S>(Arc<Mutex<Guarded<S>>>);
 
 impl<S> fmt::Debug for Shared<S> {

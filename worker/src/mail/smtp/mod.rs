@@ -21,6 +21,7 @@ mod reply;
 mod stream;
 mod timeouts;
 mod tls;
+mod transparency;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
