@@ -22,6 +22,8 @@ use zeroize::Zeroizing;
 
 use super::{Mail, brand::Logo};
 
+mod encoding;
+
 /// The rendered parts of a mail.
 #[derive(Clone)]
 pub(super) struct Content {
@@ -89,10 +91,11 @@ pub(super) fn build(
     if let Some(reply_to) = reply_to {
         builder = builder.reply_to(Mailbox::new(None, address(reply_to)));
     }
-    let parts = MultiPart::alternative()
-        .boundary(format!("authpost-{key}"))
-        .singlepart(SinglePart::builder().header(ContentType::TEXT_PLAIN).body(content.text));
-    let html = SinglePart::builder().header(ContentType::TEXT_HTML).body(content.html);
+    let parts = MultiPart::alternative().boundary(format!("authpost-{key}")).singlepart(
+        SinglePart::builder().header(ContentType::TEXT_PLAIN).body(encoding::body(content.text)),
+    );
+    let html =
+        SinglePart::builder().header(ContentType::TEXT_HTML).body(encoding::body(content.html));
     let parts = match logo {
         None => parts.singlepart(html),
         Some(logo) => parts.multipart(with_logo(html, logo, &key, sender)),
