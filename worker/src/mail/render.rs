@@ -12,7 +12,6 @@ use domain::{
     language::LanguageTag,
     login_code::LoginCode,
 };
-use fluent_bundle::FluentArgs;
 use jiff::Timestamp;
 use minijinja::{Environment, Value, context};
 use url::Url;
@@ -29,8 +28,11 @@ mod error;
 mod samples;
 mod words;
 
-use self::environment::{HTML, SUBJECT, TEXT, environment};
 pub use self::error::{NotMade, TemplateError};
+use self::{
+    environment::{HTML, SUBJECT, TEXT, environment},
+    words::Words,
+};
 
 /// Longest rendered part, in bytes.
 const MAX_PART: usize = 256 * 1024;
@@ -117,7 +119,7 @@ impl Templates {
             return Err(TemplateError::NotADirectory { path: directory.display().to_string() });
         }
         let languages = Arc::new(Languages::load(directory)?);
-        let (environment, translated) = environment(directory, &languages)?;
+        let (environment, translated) = environment(directory)?;
         let templates = Self {
             environment,
             languages,
@@ -139,10 +141,11 @@ impl Templates {
         language: &Language,
     ) -> Result<Value, String> {
         let at = |time: Timestamp| time.strftime("%H:%M UTC").to_string();
-        let mut values = FluentArgs::new();
-        values.set(words::MINUTES, minutes);
-        let expires_in = language.say("minutes", &values)?;
         let (asked_at, expires_at) = (at(asked_at), at(expires_at));
+        let times = [asked_at.clone(), expires_at.clone()];
+        let languages = Arc::clone(&self.languages);
+        let words = Words::new(languages, language.tag(), brand.name.clone(), times, minutes);
+        let expires_in = words.say(words::MINUTES)?;
         let logo = brand.logo.as_ref().map(|logo| {
             let src = format!("cid:{}", message::logo_id(&self.sender));
             context! { src, width => logo.width, height => logo.height }
@@ -165,6 +168,7 @@ impl Templates {
                 logo,
             },
             code_domain => self.code_domain.as_deref(),
+            t => Value::from_object(words),
             code, asked_at, expires_in, expires_at, minutes,
         })
     }

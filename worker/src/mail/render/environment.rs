@@ -1,11 +1,10 @@
 //! The three templates, compiled.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 
 use super::{error::TemplateError, words};
-use crate::mail::languages::Languages;
 
 /// The three templates of the mail with a login code, by file name.
 pub(super) const BUILT_IN: [(&str, &str); 3] = [
@@ -24,7 +23,6 @@ const MAX_INSTRUCTIONS: u64 = 500_000;
 /// The templates, and whether all of them take their words from the language.
 pub(super) fn environment(
     directory: Option<&Path>,
-    languages: &Arc<Languages>,
 ) -> Result<(Environment<'static>, bool), TemplateError> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -35,7 +33,6 @@ pub(super) fn environment(
             .is_some_and(|extension| extension.eq_ignore_ascii_case("html"));
         if html { AutoEscape::Html } else { AutoEscape::None }
     });
-    words::add_to(&mut environment, Arc::clone(languages));
     let mut translated = true;
     for (name, built_in) in BUILT_IN {
         let source = match directory.map(|directory| directory.join(name)) {
