@@ -11,40 +11,26 @@ use std::{
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
-    thread,
     time::Duration,
 };
 
 use domain::fault::{Fault, Reason};
 use parking_lot::Mutex;
-use rusqlite::{Connection, OpenFlags};
-use tokio::sync::{mpsc, oneshot};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use tokio::sync::oneshot;
 
 use self::{
     check::Damage,
     layout::{SCHEMA_VERSION, prepare},
+    writer::{Job, Writer, stopped},
 };
 
 mod check;
 mod layout;
-
-/// Most jobs in one transaction, which bounds how long the first one waits.
-const BATCH: usize = 256;
-
-/// Most jobs that wait for the writer. Beyond it, callers wait within their own deadlines.
-const WAITING: usize = 1024;
+mod writer;
 
 /// Longest wait for the commit of a job.
 const LIMIT: Duration = Duration::from_secs(8);
-
-type Answer = Box<dyn FnOnce(Result<(), Fault>) + Send>;
-type Job = Box<dyn FnOnce(&Connection) -> rusqlite::Result<Answer> + Send>;
-
-struct Waiting {
-    job: Job,
-    /// Tells the caller that its job was undone with its batch.
-    failed: oneshot::Sender<Fault>,
-}
 
 /// Why the database cannot be used. Shown at start, with the path.
 #[derive(Debug, thiserror::Error)]
@@ -102,8 +88,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens or creates `authpost.db` in `directory`, as the one service that uses it. Frees
-    /// what an earlier process had taken from the queue.
+    /// Opens or creates `authpost.db` in `directory`, as the one service that uses it. Frees what an
+    /// earlier process had taken from the queue. Must be called within a runtime.
     pub fn open(directory: &Path) -> Result<Arc<Self>, OpenError> {
         let path = directory.display().to_string();
         let in_directory = |source| OpenError::Directory { path: path.clone(), source };
@@ -123,11 +109,12 @@ impl Store {
         damage.look(&connection, &file).map_err(|source| unusable(&shown, source))?;
         prepare(&connection, &shown)?;
         let reader = reader(&file).map_err(|source| unusable(&shown, source))?;
-        let writer = start_writer(connection).map_err(in_directory)?;
+        let writer = Writer::start(connection).map_err(in_directory)?;
         Ok(Arc::new(Self { writer, reader, damage, _lock: Some(lock) }))
     }
 
-    /// Opens the file in `directory` beside a service that may have it open. Frees nothing.
+    /// Opens the file in `directory` beside a service that may have it open. Frees nothing. Must be
+    /// called within a runtime.
     pub fn open_beside(directory: &Path) -> Result<Arc<Self>, OpenError> {
         let file = directory.join("authpost.db");
         let shown = file.display().to_string();
@@ -145,7 +132,7 @@ impl Store {
         let reader = reader(&file).map_err(broken)?;
         let in_directory =
             |source| OpenError::Directory { path: directory.display().to_string(), source };
-        let writer = start_writer(connection).map_err(in_directory)?;
+        let writer = Writer::start(connection).map_err(in_directory)?;
         Ok(Arc::new(Self { writer, reader, damage: Damage::default(), _lock: None }))
     }
 
@@ -176,7 +163,6 @@ impl Store {
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let (value, done) = oneshot::channel();
-        let (failed, failure) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
             let result = job(connection)?;
             // A caller that has given up is no error: the job is done.
@@ -184,13 +170,11 @@ impl Store {
                 drop(value.send(committed.map(|()| result)));
             }))
         });
-        let gone = || Fault::transient(Reason::QueueUnavailable, "the embedded engine has stopped");
         let answered = async {
-            let jobs = self.writer.jobs.as_ref().ok_or_else(gone)?;
-            jobs.send(Waiting { job, failed }).await.map_err(|_| gone())?;
+            let failure = self.writer.send(job).await.ok_or_else(stopped)?;
             match done.await {
                 Ok(result) => result,
-                Err(_) => Err(failure.await.unwrap_or_else(|_| gone())),
+                Err(_) => Err(failure.await.unwrap_or_else(|_| stopped())),
             }
         };
         let late = |_| {
@@ -224,31 +208,6 @@ fn restrict(path: &Path, mode: u32) {
     }
 }
 
-/// The thread that owns the connection, and the way to it.
-struct Writer {
-    /// There until the thread is to end.
-    jobs: Option<mpsc::Sender<Waiting>>,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.jobs = None;
-        // Whoever removes the directory next must not meet SQLite as it removes its own files.
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the thread of the embedded engine panicked");
-        }
-    }
-}
-
-fn start_writer(connection: Connection) -> io::Result<Writer> {
-    let (jobs, waiting) = mpsc::channel(WAITING);
-    let thread = thread::Builder::new()
-        .name("authpost-sqlite".to_owned())
-        .spawn(move || write_until_closed(connection, waiting))?;
-    Ok(Writer { jobs: Some(jobs), thread: Some(thread) })
-}
-
 fn connect(file: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -260,7 +219,9 @@ fn connect(file: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "cache_size", -2048)?;
     // After a burst the log is cut again.
     connection.pragma_update(None, "journal_size_limit", 16 * 1024 * 1024)?;
-    connection.set_prepared_statement_cache_capacity(32);
+    connection.set_prepared_statement_cache_capacity(64);
+    // Plans do not depend on values: or else SQLite compiles a statement again for each of them.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(connection)
 }
 
@@ -277,46 +238,6 @@ fn unusable(path: &str, source: rusqlite::Error) -> OpenError {
             OpenError::Locked { path }
         }
         _ => OpenError::Database { path, source },
-    }
-}
-
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the thread owns its connection and its receiver"
-)]
-fn write_until_closed(connection: Connection, mut waiting: mpsc::Receiver<Waiting>) {
-    let mut batch = Vec::with_capacity(BATCH);
-    while waiting.blocking_recv_many(&mut batch, BATCH) > 0 {
-        commit(&connection, &mut batch);
-    }
-}
-
-/// Commits all of a batch or nothing: a job that fails (in practice because the disk is full) fails
-/// the others too, and every caller is told that its job was not stored.
-fn commit(connection: &Connection, batch: &mut Vec<Waiting>) {
-    let mut answers = Vec::with_capacity(batch.len());
-    let mut unanswered = Vec::with_capacity(batch.len());
-    let result = connection.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
-        for Waiting { job, failed } in batch.drain(..) {
-            unanswered.push(failed);
-            answers.push(job(connection)?);
-        }
-        connection.execute_batch("COMMIT")
-    });
-    match result {
-        Ok(()) => answers.into_iter().for_each(|answer| answer(Ok(()))),
-        Err(error) => {
-            let fault = classify(&error);
-            tracing::warn!(
-                %fault, jobs = unanswered.len() + batch.len(),
-                "the embedded engine cannot commit"
-            );
-            // Fails only where SQLite has already rolled back by itself.
-            drop(connection.execute_batch("ROLLBACK"));
-            answers.into_iter().for_each(|answer| answer(Err(fault.clone())));
-            let rest = batch.drain(..).map(|waiting| waiting.failed);
-            unanswered.into_iter().chain(rest).for_each(|failed| drop(failed.send(fault.clone())));
-        }
     }
 }
 

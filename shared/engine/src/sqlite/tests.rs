@@ -29,8 +29,8 @@ async fn a_commit_is_an_fsync() {
     assert_eq!(store.run(read).await, Ok(("wal".to_owned(), 2)));
 }
 
-#[test]
-fn a_second_process_is_kept_out() {
+#[tokio::test]
+async fn a_second_process_is_kept_out() {
     let folder = tempfile::tempdir().expect("a folder");
     let first = Store::open(folder.path()).expect("opens");
     let error = Store::open(folder.path()).err().expect("refused").to_string();
