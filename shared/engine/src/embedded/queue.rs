@@ -3,7 +3,7 @@
 
 use std::{
     borrow::Cow,
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -24,6 +24,7 @@ use domain::{
     retry::Stage,
 };
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use runtime::metrics::Metrics;
 use rusqlite::{Connection, params};
 use tokio::sync::Notify;
@@ -46,12 +47,15 @@ struct Inner {
     clock: Arc<dyn Clock>,
     /// Notified when a row may have become due: published now, or returned.
     row_due: Notify,
+    /// The rows that this process has taken and not settled. One process uses the file, so nobody
+    /// else needs to know.
+    in_hand: Arc<Mutex<HashSet<i64>>>,
     capacity: Capacity,
     metrics: Arc<Metrics>,
     /// How many more events fit.
-    room: Room,
+    room: Arc<Room>,
     /// How many more dead letters certainly fit.
-    dead_room: AtomicU64,
+    dead_room: Arc<AtomicU64>,
     healthy: AtomicBool,
     sweeper: Sweeper,
 }
@@ -68,10 +72,11 @@ impl EmbeddedQueue {
             store,
             clock,
             row_due: Notify::new(),
+            in_hand: Arc::default(),
             capacity,
             metrics,
-            room: Room::default(),
-            dead_room: AtomicU64::new(0),
+            room: Arc::default(),
+            dead_room: Arc::default(),
             healthy: AtomicBool::new(true),
             sweeper: Sweeper::default(),
         }))
@@ -109,10 +114,10 @@ impl Publish for EmbeddedQueue {
         let payload = event.encode();
         let event = event.clone();
         let (now, longest) = (self.0.clock.now().as_millisecond(), self.0.capacity.events);
-        let inner = Arc::clone(&self.0);
+        let room = Arc::clone(&self.0.room);
         let stored = self
             .run(move |connection| {
-                if inner.room.is_full(connection, longest, now)? {
+                if room.is_full(connection, longest, now)? {
                     return Ok(false);
                 }
                 let sql = "INSERT INTO queue (due_ms, attempt, queued_ms, payload) VALUES (?1, 1, ?1, ?2)";
@@ -200,9 +205,11 @@ impl Consume for EmbeddedConsumer {
         }
     }
 
-    /// No other process could take them: they are free again at the next start.
     async fn give_back(&mut self) {
-        self.taken.clear();
+        let mut in_hand = self.queue.0.in_hand.lock();
+        for row in self.taken.drain(..) {
+            in_hand.remove(&row.id);
+        }
     }
 
     fn system(&self) -> &'static str {
@@ -212,21 +219,19 @@ impl Consume for EmbeddedConsumer {
 
 impl EmbeddedConsumer {
     /// Takes the rows that are due. `Some(wait)` when there were none, with the time until one may
-    /// be.
-    ///
-    /// Dropped halfway, which happens when the process stops, it may leave rows marked as taken;
-    /// the next start frees them.
+    /// be. Changes nothing in the file: what was taken is free again at the next start.
     async fn take(&mut self) -> Result<Option<Duration>, Fault> {
         let now = self.queue.0.clock.now().as_millisecond();
-        let batch = i64::try_from(self.batch).unwrap_or(i64::MAX);
-        let (rows, next_due) =
-            self.queue.run(move |connection| take_due(connection, now, batch)).await?;
+        let (in_hand, batch) = (Arc::clone(&self.queue.0.in_hand), self.batch);
+        let look = move |connection: &Connection| take_due(connection, now, batch, &in_hand.lock());
+        let (rows, next_due) = self.queue.run(look).await?;
         if rows.is_empty() {
             let wait = next_due.map_or(LONGEST_POLL, |due| {
                 Duration::from_millis(u64::try_from(due - now).unwrap_or(0))
             });
             return Ok(Some(wait.min(LONGEST_POLL)));
         }
+        self.queue.0.in_hand.lock().extend(rows.iter().map(|row| row.id));
         self.taken.extend(rows);
         Ok(None)
     }
@@ -242,48 +247,69 @@ impl EmbeddedConsumer {
     }
 }
 
-/// Takes fresh rows first, oldest first, then late ones, for which one place in [`LATE_TURN`] is
-/// reserved. A row that is due later than the longest retry delay was queued by a clock that has
-/// been set back since, and is due now.
+/// Reads up to `batch` rows that are due, and when the next one is. Fresh rows come first, oldest
+/// first, then late ones, for which one place in [`LATE_TURN`] is reserved. A row that is due later
+/// than the longest retry delay was queued by a clock that has been set back since, and is due now.
 fn take_due(
     connection: &Connection,
     now: i64,
-    batch: i64,
+    batch: usize,
+    in_hand: &HashSet<i64>,
 ) -> rusqlite::Result<(Vec<Row>, Option<i64>)> {
     let fresh_since = milliseconds_before(now, FRESH_FOR);
     let latest = milliseconds_after(now, Stage::S120.delay());
-    let reserved = batch / i64::try_from(LATE_TURN).unwrap_or(i64::MAX);
-    let mut rows = take_between(connection, fresh_since + 1, now, batch - reserved)?;
-    for (from, to) in [(i64::MIN, fresh_since), (latest + 1, i64::MAX), (fresh_since + 1, now)] {
-        let room = batch - i64::try_from(rows.len()).unwrap_or(batch);
-        if room > 0 {
-            rows.extend(take_between(connection, from, to, room)?);
-        }
+    let reserved = batch / LATE_TURN;
+    let mut due = Due { connection, in_hand, ids: Vec::new() };
+    let fresh = (fresh_since + 1, now);
+    due.find(fresh, batch - reserved)?;
+    let may_have_more = due.ids.len() == batch - reserved;
+    due.find((i64::MIN, fresh_since), batch)?;
+    due.find((latest + 1, i64::MAX), batch)?;
+    if may_have_more {
+        due.find(fresh, batch)?;
     }
+    let rows = due.ids.iter().map(|id| read(connection, *id)).collect::<rusqlite::Result<_>>()?;
     let next = connection
-        .prepare_cached("SELECT min(due_ms) FROM queue WHERE taken = 0")?
-        .query_row([], |row| row.get(0))?;
+        .prepare_cached("SELECT min(due_ms) FROM queue WHERE taken = 0 AND due_ms > ?1")?
+        .query_row([now], |row| row.get(0))?;
     Ok((rows, next))
 }
 
-fn take_between(
-    connection: &Connection,
-    from: i64,
-    to: i64,
-    room: i64,
-) -> rusqlite::Result<Vec<Row>> {
-    let sql = "UPDATE queue SET taken = 1 WHERE id IN
-               (SELECT id FROM queue WHERE taken = 0 AND due_ms BETWEEN ?1 AND ?2 ORDER BY due_ms, id LIMIT ?3)
-               RETURNING id, attempt, queued_ms, payload";
-    let read = |row: &rusqlite::Row<'_>| {
-        Ok(Row {
-            id: row.get(0)?,
-            attempt: row.get(1)?,
-            queued_ms: row.get(2)?,
-            payload: row.get(3)?,
-        })
-    };
-    connection.prepare_cached(sql)?.query_map([from, to, room], read)?.collect()
+/// Rows that are due and that nobody has in hand.
+struct Due<'a> {
+    connection: &'a Connection,
+    in_hand: &'a HashSet<i64>,
+    ids: Vec<i64>,
+}
+
+impl Due<'_> {
+    /// Finds rows that are due between two times, until there are so many in all.
+    fn find(&mut self, (from, to): (i64, i64), most: usize) -> rusqlite::Result<()> {
+        if self.ids.len() >= most {
+            return Ok(());
+        }
+        // The index has all that is read here.
+        let sql = "SELECT id FROM queue WHERE taken = 0 AND due_ms BETWEEN ?1 AND ?2 \
+                   ORDER BY due_ms, id";
+        let mut select = self.connection.prepare_cached(sql)?;
+        let mut rows = select.query([from, to])?;
+        while self.ids.len() < most
+            && let Some(row) = rows.next()?
+        {
+            let id = row.get(0)?;
+            if !self.in_hand.contains(&id) && !self.ids.contains(&id) {
+                self.ids.push(id);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read(connection: &Connection, id: i64) -> rusqlite::Result<Row> {
+    let sql = "SELECT attempt, queued_ms, payload FROM queue WHERE id = ?1";
+    connection.prepare_cached(sql)?.query_row([id], |row| {
+        Ok(Row { id, attempt: row.get(0)?, queued_ms: row.get(1)?, payload: row.get(2)? })
+    })
 }
 
 struct EmbeddedReceipt {
@@ -296,22 +322,20 @@ impl Receipt for EmbeddedReceipt {
     async fn settle(self: Box<Self>, verdict: Verdict) -> Result<(), Fault> {
         let Self { queue, id } = *self;
         let now = queue.0.clock.now().as_millisecond();
-        let inner = Arc::clone(&queue.0);
+        let (room, dead_room) = (Arc::clone(&queue.0.room), Arc::clone(&queue.0.dead_room));
+        let most_dead = queue.0.capacity.dead_letters;
         let dropped = queue
             .run(move |connection| {
                 let dead = matches!(verdict, Verdict::DeadLetter { .. });
-                let dropped = if dead {
-                    make_room(connection, inner.capacity.dead_letters, &inner.dead_room)?
-                } else {
-                    0
-                };
+                let dropped = if dead { make_room(connection, most_dead, &dead_room)? } else { 0 };
                 carry_out(connection, id, now, &verdict)?;
                 if !matches!(verdict, Verdict::Retry { .. }) {
-                    inner.room.free();
+                    room.free();
                 }
                 Ok(dropped)
             })
             .await?;
+        queue.0.in_hand.lock().remove(&id);
         queue.0.metrics.dead_letters_dropped(dropped);
         // The consumer may be waiting for longer than the delay of this retry: let it look again.
         queue.0.row_due.notify_one();
@@ -331,7 +355,7 @@ fn carry_out(
         }
         Verdict::Retry { stage, attempt, reason } => {
             let due = milliseconds_after(now, stage.delay());
-            let sql = "UPDATE queue SET taken = 0, due_ms = ?2, attempt = ?3, reason = ?4, \
+            let sql = "UPDATE queue SET due_ms = ?2, attempt = ?3, reason = ?4, \
                        queued_ms = ?5 WHERE id = ?1";
             connection.prepare_cached(sql)?.execute(params![
                 id,
