@@ -16,8 +16,8 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use rusqlite::{Connection, params};
 
-use self::claim::{Asked, Claimed, claim, find};
-use super::users;
+use self::claim::{Asked, Claimed, claim, find, keep};
+use super::{users, with_slack};
 use crate::sqlite::Store;
 
 mod claim;
@@ -171,7 +171,9 @@ fn complete(connection: &Connection, sent: &Sent<'_>) -> rusqlite::Result<Comple
                    sent_ms)
                VALUES (?1, 'done', ?2, ?3, 0, 0, 0, ?4, ?5, ?6)
                ON CONFLICT (event_id) DO UPDATE SET state = 'done', owner = ?2, fence = ?3,
-                   until_ms = 0, gone_ms = ?4, receipt = ?5, sent_ms = ?6, next_ms = NULL";
-    connection.prepare_cached(sql)?.execute(params![key, owner, fence, expires, receipt, now])?;
+                   until_ms = 0, receipt = ?5, sent_ms = ?6, next_ms = NULL";
+    let values = params![key, owner, fence, with_slack(expires), receipt, now];
+    connection.prepare_cached(sql)?.execute(values)?;
+    keep(connection, key, expires)?;
     Ok(if ours { Completion::Recorded } else { Completion::Late })
 }

@@ -14,6 +14,7 @@ use domain::{
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 
+use super::with_slack;
 use crate::sqlite::Store;
 
 /// The [`Records`] of the SQLite file.
@@ -29,12 +30,12 @@ impl EmbeddedRecords {
     }
 }
 
-/// Makes the record of an event, unless there is one, and keeps it until `gone_ms`.
+/// Makes the record of an event, unless there is one, and keeps it until `until_ms` at least.
 pub(super) fn create(
     connection: &Connection,
     event: &QueuedEvent,
     accepted_ms: i64,
-    gone_ms: i64,
+    until_ms: i64,
 ) -> rusqlite::Result<()> {
     let sql = "INSERT INTO claims (event_id, state, owner, fence, silences, died_sending, until_ms, gone_ms, receipt,
                    object_id, user_id, created_ms, expires_ms, accepted_ms, trace_id)
@@ -42,7 +43,7 @@ pub(super) fn create(
                ON CONFLICT (event_id) DO NOTHING";
     let values = params![
         event.event_id.as_str(),
-        gone_ms,
+        with_slack(until_ms),
         event.object_id.as_str(),
         event.user_id.as_ref().map(UserId::as_str),
         event.created_at.as_millisecond(),

@@ -10,6 +10,8 @@ use domain::{
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::with_slack;
+
 /// What is known of this user's events.
 pub(super) fn find(
     connection: &Connection,
@@ -35,12 +37,18 @@ pub(super) fn store(
 ) -> rusqlite::Result<()> {
     let UserEvents { newest, accepted, due } = known;
     let kept = limit.map(|limit| limit.period).unwrap_or_default().max(USER_KEPT);
+    let until = milliseconds_after(now, kept);
+    let sql = "UPDATE users SET newest_ms = ?2, accepted_ms = ?3, due_ms = ?4
+               WHERE user_id = ?1 AND gone_ms >= ?5";
+    let values = params![user.as_str(), newest, accepted, due, until];
+    if connection.prepare_cached(sql)?.execute(values)? == 1 {
+        return Ok(());
+    }
     let sql = "INSERT INTO users (user_id, newest_ms, accepted_ms, due_ms, gone_ms)
                VALUES (?1, ?2, ?3, ?4, ?5)
                ON CONFLICT (user_id) DO UPDATE SET newest_ms = ?2, accepted_ms = ?3, due_ms = ?4,
                    gone_ms = ?5";
-    let gone = milliseconds_after(now, kept);
-    let values = params![user.as_str(), newest, accepted, due, gone];
+    let values = params![user.as_str(), newest, accepted, due, with_slack(until)];
     connection.prepare_cached(sql)?.execute(values).map(drop)
 }
 
@@ -75,6 +83,6 @@ pub(super) fn note(
                VALUES (?1, ?2, 0, 0, ?3)
                ON CONFLICT (user_id) DO UPDATE SET newest_ms = max(newest_ms, ?2),
                    gone_ms = max(gone_ms, ?3)";
-    let gone = milliseconds_after(now, USER_KEPT);
+    let gone = with_slack(milliseconds_after(now, USER_KEPT));
     connection.prepare_cached(sql)?.execute(params![user.as_str(), created, gone]).map(drop)
 }

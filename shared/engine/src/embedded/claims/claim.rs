@@ -11,7 +11,7 @@ use domain::{
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::embedded::{records, users};
+use crate::embedded::{records, users, with_slack};
 
 pub(super) struct Record {
     pub(super) state: String,
@@ -146,12 +146,20 @@ fn store(
     (fence, history): (i64, History),
 ) -> rusqlite::Result<()> {
     let sql = "UPDATE claims SET state = 'lease', owner = ?2, fence = ?3, silences = ?4, died_sending = ?5, \
-               until_ms = ?6, gone_ms = ?7, attempt = ?8 WHERE event_id = ?1";
+               until_ms = ?6, attempt = ?7 WHERE event_id = ?1";
     let (key, History { unanswered_sends, crashed_sending }) =
         (asked.subject.event_id().as_str(), history);
-    let (gone, attempt) = (asked.kept_until(), asked.subject.attempt);
+    let attempt = asked.subject.attempt;
     let values =
-        params![key, asked.owner, fence, unanswered_sends, crashed_sending, until, gone, attempt];
+        params![key, asked.owner, fence, unanswered_sends, crashed_sending, until, attempt];
+    connection.prepare_cached(sql)?.execute(values)?;
+    keep(connection, key, asked.kept_until())
+}
+
+/// Keeps the record of an event for that long at least.
+pub(super) fn keep(connection: &Connection, key: &str, until_ms: i64) -> rusqlite::Result<()> {
+    let sql = "UPDATE claims SET gone_ms = ?3 WHERE event_id = ?1 AND gone_ms < ?2";
+    let values = params![key, until_ms, with_slack(until_ms)];
     connection.prepare_cached(sql)?.execute(values).map(drop)
 }
 
