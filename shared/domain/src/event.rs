@@ -17,6 +17,9 @@ const VERSION: u32 = 1;
 /// Largest message that is looked at, in bytes. Ours are under 700.
 const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 
+/// Room for a message of ours, unless its ids are unusually long.
+const USUAL_BYTES: usize = 512;
+
 /// The kinds of event a mail follows from. New kinds make every `match` on this incomplete, which
 /// is the point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -134,8 +137,10 @@ impl QueuedEvent {
             received_at,
             traceparent,
         };
+        let mut message = Vec::with_capacity(USUAL_BYTES);
         // Strings, numbers and times only: there is no value of this type that JSON cannot hold.
-        serde_json::to_vec(&wire).unwrap_or_default()
+        serde_json::to_writer(&mut message, &wire).unwrap_or_default();
+        message
     }
 
     /// Reads a message body of any known version.
@@ -143,40 +148,32 @@ impl QueuedEvent {
         if message.len() > MAX_MESSAGE_BYTES {
             return Err(Undecodable::TooLarge(message.len()));
         }
-        let shape = |error: serde_json::Error| Undecodable::Shape {
-            line: error.line(),
-            column: error.column(),
-        };
-        let AnyWire { v: version, expires_at } = serde_json::from_slice(message).map_err(shape)?;
-        if version != VERSION {
-            return Err(Undecodable::Version {
-                version,
-                expires_at: expires_at.as_str().and_then(|text| text.parse().ok()),
-            });
+        match serde_json::from_slice(message) {
+            Ok(WireV1 {
+                v: VERSION,
+                event_id,
+                kind,
+                object_id,
+                user_id,
+                client_id,
+                created_at,
+                expires_at,
+                received_at,
+                traceparent,
+            }) => Ok(Self {
+                event_id,
+                kind,
+                object_id,
+                user_id,
+                client_id,
+                created_at,
+                expires_at,
+                received_at,
+                traceparent,
+            }),
+            Ok(WireV1 { .. }) => Err(undecodable(message, None)),
+            Err(error) => Err(undecodable(message, Some(&error))),
         }
-        let WireV1 {
-            v: _,
-            event_id,
-            kind,
-            object_id,
-            user_id,
-            client_id,
-            created_at,
-            expires_at,
-            received_at,
-            traceparent,
-        } = serde_json::from_slice(message).map_err(shape)?;
-        Ok(Self {
-            event_id,
-            kind,
-            object_id,
-            user_id,
-            client_id,
-            created_at,
-            expires_at,
-            received_at,
-            traceparent,
-        })
     }
 
     /// The id of the trace that it belongs to.
@@ -193,6 +190,22 @@ impl QueuedEvent {
         };
         self.traceparent = header.filter(well_formed).map(str::to_owned);
         self
+    }
+}
+
+/// Why a message cannot be read: its version, or the error in reading it as one of this version.
+fn undecodable(message: &[u8], error: Option<&serde_json::Error>) -> Undecodable {
+    let shape = |error: &serde_json::Error| Undecodable::Shape {
+        line: error.line(),
+        column: error.column(),
+    };
+    match (serde_json::from_slice(message), error) {
+        (Err(broken), _) => shape(&broken),
+        (Ok(AnyWire { v: VERSION, .. }), Some(error)) => shape(error),
+        (Ok(AnyWire { v: version, expires_at }), _) => Undecodable::Version {
+            version,
+            expires_at: expires_at.as_str().and_then(|text| text.parse().ok()),
+        },
     }
 }
 

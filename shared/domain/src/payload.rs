@@ -5,14 +5,22 @@
 //! show, or as numbers. The code is never read from the event,
 //! even where a test double of WorkOS puts it there.
 
+use std::borrow::Cow;
+
 use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::{
     event::{EventKind, QueuedEvent},
     ids::{ClientId, EventId, InvalidId, MagicAuthId, UserId},
 };
+
+use self::data::Data;
+pub use self::loose::Loose;
+
+mod data;
+mod loose;
 
 /// How long a code lives when the event does not say
 /// (<https://workos.com/docs/authkit/magic-auth>).
@@ -58,47 +66,46 @@ pub enum VerifiedEvent {
     },
 }
 
+/// What every event has, and what those of ours have in it.
 #[derive(Deserialize)]
-struct Envelope {
-    id: String,
-    event: String,
-    #[serde(default)]
-    created_at: Value,
-    #[serde(default)]
-    data: Option<Value>,
-    #[serde(default)]
-    context: Value,
+struct Envelope<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    event: Cow<'a, str>,
+    #[serde(borrow, default)]
+    created_at: Loose<'a>,
+    #[serde(borrow, default)]
+    data: Data<'a>,
+    #[serde(borrow, default)]
+    context: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-struct MagicAuth {
-    id: Option<String>,
-    #[serde(default)]
-    user_id: Value,
-    #[serde(default)]
-    expires_at: Value,
-    #[serde(default)]
-    created_at: Value,
+struct Context<'a> {
+    #[serde(borrow, default)]
+    client_id: Loose<'a>,
 }
 
 /// Reads an event. Only for bodies that are known to come from WorkOS: a verified webhook, or an
 /// answer of its API.
 pub fn parse_event(body: &[u8], received_at: Timestamp) -> Result<VerifiedEvent, Unreadable> {
-    let envelope: Envelope = serde_json::from_slice(body).map_err(|error| at_fault(&error))?;
+    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|error| at_fault(&error))?;
     let event_id =
         EventId::parse(envelope.id).map_err(|why| Unreadable::Id { field: "id", why })?;
     if envelope.event != EventKind::MagicAuthCreated.name() {
         return Ok(VerifiedEvent::NotMailed { kind: shown(&envelope.event) });
     }
-    let data = envelope.data.ok_or(Unreadable::Incomplete("data"))?;
-    let object =
-        MagicAuth::deserialize(data).map_err(|_| Unreadable::Incomplete("a magic_auth object"))?;
-    let object_id = object.id.ok_or(Unreadable::Incomplete("data.id"))?;
+    let object = match envelope.data {
+        Data::Missing => return Err(Unreadable::Incomplete("data")),
+        Data::Other => return Err(Unreadable::Incomplete("a magic_auth object")),
+        Data::Object(object) => object,
+    };
+    let object_id = object.id.as_str().ok_or(Unreadable::Incomplete("data.id"))?;
     let object_id =
         MagicAuthId::parse(object_id).map_err(|why| Unreadable::Id { field: "data.id", why })?;
     let user_id = object.user_id.as_str().and_then(|text| UserId::parse(text).ok());
-    let client_id =
-        envelope.context["client_id"].as_str().and_then(|text| ClientId::parse(text).ok());
+    let client_id = envelope.context.and_then(client_id);
     let created_at =
         time(&object.created_at).or_else(|| time(&envelope.created_at)).unwrap_or(received_at);
     let expires_at = time(&object.expires_at)
@@ -114,6 +121,11 @@ pub fn parse_event(body: &[u8], received_at: Timestamp) -> Result<VerifiedEvent,
         received_at,
         traceparent: None,
     }))
+}
+
+fn client_id(context: &RawValue) -> Option<ClientId> {
+    let Context { client_id } = serde_json::from_str(context.get()).ok()?;
+    ClientId::parse(client_id.as_str()?).ok()
 }
 
 /// The position only: serde's message may quote the payload.
@@ -132,11 +144,11 @@ fn shown(kind: &str) -> String {
 const LEAST_MILLISECONDS: f64 = 1e11;
 
 /// A time as text, or as a number of seconds or milliseconds since the epoch.
-pub fn time(value: &Value) -> Option<Timestamp> {
+pub fn time(value: &Loose<'_>) -> Option<Timestamp> {
     let number = match value {
-        Value::String(text) => return parse_time(text),
-        Value::Number(number) => number.as_f64().filter(|number| *number > 0.0)?,
-        _ => return None,
+        Loose::Text(text) => return parse_time(text),
+        Loose::Number(number) if *number > 0.0 => *number,
+        Loose::Number(_) | Loose::Other => return None,
     };
     let milliseconds = if number < LEAST_MILLISECONDS { number * 1000.0 } else { number };
     #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and a time has bounds")]

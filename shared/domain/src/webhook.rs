@@ -190,12 +190,18 @@ fn parse_hex(text: &[u8]) -> Option<[u8; 32]> {
         return None;
     }
     for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        let digit = |index: usize| {
-            char::from(pair[index]).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
-        };
-        *byte = digit(0)? << 4 | digit(1)?;
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
     }
     Some(bytes)
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
 }
 
 /// The header value that WorkOS would send for `body` at `at`: for `authpost sign`, the sandbox and

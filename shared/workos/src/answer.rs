@@ -7,7 +7,7 @@ use domain::{
     fault::{Fault, Reason},
     ids::MagicAuthId,
     login_code::{Code, LoginCode},
-    payload,
+    payload::{self, Loose},
 };
 use hyper::{
     HeaderMap, StatusCode,
@@ -15,7 +15,6 @@ use hyper::{
 };
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::Value;
 
 /// Longest `Retry-After` that is honoured: a code works for ten minutes.
 const LONGEST_HOLD: Duration = Duration::from_secs(60);
@@ -25,11 +24,12 @@ pub(crate) const DEFAULT_HOLD: Duration = Duration::from_secs(2);
 
 /// The fields a mail needs (<https://workos.com/docs/reference/authkit/magic-auth>).
 #[derive(Deserialize)]
-struct MagicAuth {
+struct MagicAuth<'a> {
     id: String,
     email: String,
     code: String,
-    expires_at: Value,
+    #[serde(borrow)]
+    expires_at: Loose<'a>,
 }
 
 /// WorkOS could not be asked.
@@ -83,7 +83,7 @@ pub fn date(headers: &HeaderMap) -> Option<Timestamp> {
 /// Reads the body of a 200. A fault repeats nothing of it: it holds the code.
 pub fn login_code(body: &[u8], asked_for: &MagicAuthId) -> Result<LoginCode, Fault> {
     let bad_answer = |detail: &'static str| Fault::doubtful(Reason::WorkosBadAnswer, detail);
-    let MagicAuth { id, email, code, expires_at } = serde_json::from_slice(body)
+    let MagicAuth { id, email, code, expires_at }: MagicAuth<'_> = serde_json::from_slice(body)
         .map_err(|_| bad_answer("the answer is not a magic_auth object"))?;
     let code = Code::parse(code)
         .map_err(|_| bad_answer("the code is not four or more letters or digits"))?;
