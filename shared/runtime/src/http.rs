@@ -249,6 +249,9 @@ where
         .header_read_timeout(None)
         .max_buf_size(HEAD_BYTES)
         .max_headers(HEAD_LINES)
+        // Without it, hyper looks for the end of the connection beside every handler: another
+        // read, into another buffer. Answers are made within seconds, whoever has hung up.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service)
 }
 

@@ -43,8 +43,15 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// Bytes of an answer that are read at once.
+const READ_BUFFER: usize = 4096;
+
 fn builder() -> Builder {
-    Client::builder(TokioExecutor::new())
+    let mut builder = Client::builder(TokioExecutor::new());
+    // The answers that are read by the thousand fit: half of the usual buffer, which is freed and
+    // wiped with every answer.
+    builder.http1_read_buf_exact_size(READ_BUFFER);
+    builder
 }
 
 /// Accepts plain HTTP: whether that is allowed is decided while reading the configuration.
