@@ -20,7 +20,7 @@ use hyper::{
 };
 use runtime::{
     failpoint::{self, Point},
-    http::{Answer, BodyError, RETRY_SOON, json, problem},
+    http::{Answer, BodyError, RETRY_SOON, answer, json, problem},
     metrics::labels::{Success, Webhook},
     trace,
 };
@@ -36,6 +36,9 @@ const PUBLISH: Duration = Duration::from_secs(5);
 
 /// The kind of event that `authpost doctor` sends to check that a webhook arrives.
 pub const PROBE: &str = "authpost.doctor";
+
+/// The answer that nearly every webhook gets.
+const ACCEPTED: &str = r#"{"status":"accepted"}"#;
 
 /// How a request with a good signature ended.
 enum Accepted {
@@ -91,7 +94,7 @@ async fn deliver(ingress: &Ingress, head: &Parts, body: Bytes, begun: Instant) -
 fn conclude(ingress: &Ingress, ending: Result<Accepted, Refused>, begun: Instant) -> Answer {
     ingress.metrics.webhook(label(&ending), begun.elapsed());
     match ending {
-        Ok(Accepted::Stored) => json(StatusCode::OK, &json!({ "status": "accepted" })),
+        Ok(Accepted::Stored) => answer(StatusCode::OK, "application/json", ACCEPTED),
         Ok(Accepted::NotMailed) => json(StatusCode::OK, &json!({ "status": "ignored" })),
         Ok(Accepted::Probe(proof)) => {
             json(StatusCode::OK, &json!({ "status": "ignored", "proof": proof }))

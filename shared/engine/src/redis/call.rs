@@ -74,7 +74,7 @@ impl Call<'_> {
             Callee::Script(script) => self.of_script("EVALSHA", &script.digest, keys),
             Callee::Command(name) => {
                 let mut command = redis::cmd(name);
-                command.arg(self.keys(keys)).arg(&self.arguments);
+                self.add(&mut command, keys);
                 command
             }
         }
@@ -90,16 +90,20 @@ impl Call<'_> {
 
     fn of_script(&self, name: &str, script: &str, keys: Keys) -> Cmd {
         let mut command = redis::cmd(name);
-        command.arg(script).arg(self.keys.len()).arg(self.keys(keys)).arg(&self.arguments);
+        command.arg(script).arg(self.keys.len());
+        self.add(&mut command, keys);
         command
     }
 
-    fn keys(&self, keys: Keys) -> Vec<String> {
-        let tagged = self.keys.iter().map(|key| match keys {
-            Keys::AsTheyAre => key.clone(),
-            Keys::Tagged => tagged(key),
-        });
-        tagged.collect()
+    /// Adds the keys and the arguments.
+    fn add(&self, command: &mut Cmd, keys: Keys) {
+        match keys {
+            Keys::AsTheyAre => command.arg(&self.keys),
+            Keys::Tagged => {
+                command.arg(self.keys.iter().map(|key| tagged(key)).collect::<Vec<_>>())
+            }
+        };
+        command.arg(&self.arguments);
     }
 }
 

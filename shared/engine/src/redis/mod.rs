@@ -39,12 +39,12 @@ const USER: &str = "user_";
 
 /// The key of an event's claim.
 fn event_key(prefix: &str, event_id: &EventId) -> String {
-    format!("{prefix}:event:{event_id}")
+    [prefix, ":event:", event_id.as_str()].concat()
 }
 
 /// The key of what is known of a user's events.
 fn user_key(prefix: &str, user: &UserId) -> String {
-    format!("{prefix}:person:{user}")
+    [prefix, ":person:", user.as_str()].concat()
 }
 
 /// The key of when the next mail is due, by the limit for all users.
