@@ -22,6 +22,7 @@ use runtime::{
     terminal, tls,
 };
 use serde_json::Value;
+use tokio::runtime::Builder;
 
 use crate::config::{
     args::{IngressArgs, ServeArgs, WorkerArgs},
@@ -145,9 +146,25 @@ fn start_logging(format: LogFormat, levels: &str) -> Result<(), String> {
     telemetry::start(format, levels).map_err(|why| why.to_string())
 }
 
-/// Runs a future on a runtime of its own.
+/// Runs a future on a runtime of its own, with a thread for each core.
 fn block_on(future: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    block_on_threads(None, future)
+}
+
+/// Runs a future on a runtime with so many threads, or with one for each core. With one, it is this
+/// one, and nothing is handed from thread to thread.
+fn block_on_threads(
+    threads: Option<usize>,
+    future: impl Future<Output = anyhow::Result<ExitCode>>,
+) -> ExitCode {
+    let mut builder = match threads {
+        Some(1) => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    if let Some(threads) = threads.filter(|threads| *threads > 1) {
+        builder.worker_threads(threads);
+    }
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             return failed(&anyhow::Error::new(error).context("cannot start the runtime"));

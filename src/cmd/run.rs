@@ -9,7 +9,7 @@ use runtime::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{block_on, usage_error};
+use super::{block_on_threads, usage_error};
 use crate::{
     VERSION,
     config::settings::{ProcessSettings, Settings},
@@ -22,7 +22,9 @@ use crate::{
 pub(super) fn run(read: Reread) -> ExitCode {
     match read() {
         Err(problems) => usage_error(&problems),
-        Ok(settings) => block_on(run_until_stopped(settings, read)),
+        Ok(settings) => {
+            block_on_threads(Some(settings.process.threads), run_until_stopped(settings, read))
+        }
     }
 }
 

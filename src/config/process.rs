@@ -42,13 +42,21 @@ pub(super) fn read(
     traces: args::TraceOptions,
     trust: Option<Trust>,
 ) -> Option<ProcessSettings> {
-    let args::ProcessOptions { admin_listen, admin_hosts, log, log_levels, grace, outgoing: _ } =
-        args;
+    let args::ProcessOptions {
+        admin_listen,
+        admin_hosts,
+        log,
+        log_levels,
+        grace,
+        threads,
+        outgoing: _,
+    } = args;
     let admin_listen = reader.parsed("AUTHPOST_ADMIN_LISTEN", &admin_listen, ADDRESS);
     let log =
         reader.word("AUTHPOST_LOG", &log, &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
     let grace =
         reader.duration("AUTHPOST_GRACE", &grace, Duration::from_secs(1), Duration::from_secs(600));
+    let threads = reader.within("AUTHPOST_THREADS", &threads, 1, 256);
     let traces = traces::read(reader, traces);
     Some(ProcessSettings {
         admin_listen: admin_listen?,
@@ -56,6 +64,7 @@ pub(super) fn read(
         log: log?,
         log_levels,
         grace: grace?,
+        threads: usize::try_from(threads?).ok()?,
         trust: trust?,
         traces: traces?,
     })

@@ -78,6 +78,8 @@ pub struct ProcessSettings {
     pub log_levels: String,
     /// How long running work may take after a stop was asked for.
     pub grace: Duration,
+    /// Threads that work on requests and events, at least 1.
+    pub threads: usize,
     /// The certificate authorities to trust.
     pub trust: Trust,
     /// Where traces are sent, if anywhere.

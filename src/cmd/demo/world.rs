@@ -219,6 +219,7 @@ fn settings(
         log: LogFormat::Text,
         log_levels: String::new(),
         grace: Duration::from_secs(5),
+        threads: 1,
         trust,
         traces: None,
     };

@@ -30,6 +30,10 @@ pub struct ProcessOptions {
     /// Time for a stopping process to finish the requests and events in progress
     #[arg(long, env = "AUTHPOST_GRACE", default_value = "25 s", value_name = "DURATION")]
     pub grace: String,
+    /// Threads that work on requests and events; one serves thousands a second, and for more than
+    /// one core takes, add replicas or threads
+    #[arg(long, env = "AUTHPOST_THREADS", default_value = "1", value_name = "COUNT")]
+    pub threads: String,
     #[command(flatten)]
     pub outgoing: OutgoingOptions,
 }

@@ -99,6 +99,7 @@ pub fn process() -> ProcessSettings {
         log: LogFormat::Text,
         log_levels: String::new(),
         grace: Duration::from_secs(20),
+        threads: 1,
         trust: trust(),
         traces: None,
     }
