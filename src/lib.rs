@@ -18,3 +18,7 @@ pub mod wiring;
 
 /// The version of this release.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The version, and the commit and the profile it was built from.
+pub const LONG_VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), " (", env!("AUTHPOST_BUILD"), ")");

@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod healthcheck;
 mod mail;
+mod manual;
 mod reconcile;
 mod run;
 mod sign;
@@ -24,17 +25,35 @@ use runtime::{
 use serde_json::Value;
 use tokio::runtime::Builder;
 
-use crate::config::{
-    args::{IngressArgs, ServeArgs, WorkerArgs},
-    read_ingress, read_serve, read_worker,
+use crate::{
+    LONG_VERSION,
+    config::{
+        args::{IngressArgs, ServeArgs, WorkerArgs},
+        read_ingress, read_serve, read_worker,
+    },
 };
 
 /// Exit code when the command line or the configuration is invalid.
 const USAGE_ERROR: u8 = 2;
 
+const EXAMPLES: &str = "\
+Examples:
+  authpost demo                        Try it: no account, no configuration
+  authpost doctor                      Check the configuration and what it depends on
+  authpost serve                       Take webhooks and send mails in one process
+  authpost why --user user_01…         Show what became of the codes of a user
+  authpost dead list                   Show the mails that were given up";
+
 /// Mails WorkOS login codes from your own SMTP relay.
 #[derive(Debug, Parser)]
-#[command(name = "authpost", version, propagate_version = true, about, max_term_width = 100)]
+#[command(
+    name = "authpost",
+    version = LONG_VERSION,
+    propagate_version = true,
+    about,
+    after_help = EXAMPLES,
+    max_term_width = 100
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -65,6 +84,10 @@ enum Command {
     Sign(sign::SignArgs),
     /// Check whether a running process is ready or alive
     Healthcheck(healthcheck::HealthcheckArgs),
+    /// Print a completion script for a shell
+    Completions(manual::CompletionsArgs),
+    /// Print or write the manual pages
+    Man(manual::ManArgs),
 }
 
 /// Parses the command line, runs the command and returns its exit code.
@@ -82,6 +105,8 @@ pub fn main() -> ExitCode {
         Command::Reconcile(args) => reconcile::reconcile(*args),
         Command::Sign(args) => sign::sign(&args),
         Command::Healthcheck(args) => healthcheck::healthcheck(&args),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::man(&args),
     }
 }
 

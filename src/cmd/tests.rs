@@ -34,7 +34,11 @@ fn no_secret_is_in_what_the_arguments_print() {
             own.get_arguments().any(|argument| argument.get_long() == name)
         };
         let options: Vec<&str> = SECRETS.iter().filter(is_option).copied().collect();
-        let id = if name == "why" { vec!["event_1"] } else { Vec::new() };
+        let id = match name {
+            "why" => vec!["event_1"],
+            "completions" => vec!["bash"],
+            _ => Vec::new(),
+        };
         let line = ["authpost"].iter().chain(words).chain(&options).chain(&id);
         let parsed = Cli::try_parse_from(line).unwrap_or_else(|error| panic!("{error}"));
         let shown = format!("{parsed:?}");

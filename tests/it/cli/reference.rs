@@ -4,7 +4,7 @@ use super::text;
 use crate::harness::program::run;
 
 /// Every command, as the reference has them.
-const COMMANDS: [&[&str]; 19] = [
+const COMMANDS: [&[&str]; 21] = [
     &["serve"],
     &["ingress"],
     &["worker"],
@@ -23,6 +23,8 @@ const COMMANDS: [&[&str]; 19] = [
     &["sign"],
     &["healthcheck"],
     &["demo"],
+    &["completions"],
+    &["man"],
     &[],
 ];
 
