@@ -7,6 +7,7 @@ mod dead;
 mod demo;
 mod doctor;
 mod healthcheck;
+mod init;
 mod mail;
 mod manual;
 mod reconcile;
@@ -39,6 +40,7 @@ const USAGE_ERROR: u8 = 2;
 const EXAMPLES: &str = "\
 Examples:
   authpost demo                        Try it: no account, no configuration
+  authpost init                        Write a configuration, checked on the way
   authpost doctor                      Check the configuration and what it depends on
   authpost serve                       Take webhooks and send mails in one process
   authpost why --user user_01…         Show what became of the codes of a user
@@ -74,6 +76,8 @@ enum Command {
     /// Try Authpost between a stand-in for WorkOS and an inbox, with no account and no
     /// configuration
     Demo(demo::DemoArgs),
+    /// Write a configuration: ask for what it needs, and check each answer
+    Init(Box<init::InitArgs>),
     /// Preview, check and send sample mails
     Mail(mail::MailArgs),
     /// Check the configuration and everything it depends on
@@ -99,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Worker(args) => run::run(Box::new(move || read_worker((*args).clone()))),
         Command::Why(args) => why::why(*args),
         Command::Dead(args) => dead::dead(*args),
+        Command::Init(args) => init::init(*args),
         Command::Demo(args) => demo::demo(args),
         Command::Mail(args) => mail::mail(args),
         Command::Doctor(args) => doctor::doctor(*args),

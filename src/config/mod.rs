@@ -29,6 +29,14 @@ pub use read::{Inspection, read_ingress, read_operator, read_reconcile, read_ser
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(Vec<(&'static str, String)>);
 
+impl Problems {
+    /// What is wrong with some of the variables, a line each.
+    pub fn of(&self, variables: &[&str]) -> Vec<String> {
+        let concerns = |(variable, _): &&(&'static str, String)| variables.contains(variable);
+        self.0.iter().filter(concerns).map(|(variable, why)| format!("{variable} {why}")).collect()
+    }
+}
+
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "the configuration is invalid:")?;

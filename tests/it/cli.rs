@@ -35,6 +35,7 @@ fn help_and_version_are_everywhere() {
         "doctor",
         "reconcile",
         "why",
+        "init",
         "completions",
         "man",
     ] {

@@ -25,6 +25,7 @@ mod fuzz_seeds;
 mod harness;
 mod hostile;
 mod ingress;
+mod init;
 mod journey;
 mod languages;
 mod mail_command;

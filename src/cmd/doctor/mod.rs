@@ -15,6 +15,7 @@ mod workos;
 
 use std::{process::ExitCode, sync::Arc};
 
+use ::workos::ApiConfig;
 use clap::Args;
 use domain::address::EmailAddress;
 use runtime::{clock::SystemClock, telemetry::LogFormat, tls::Trust};
@@ -23,7 +24,10 @@ use url::Url;
 
 use super::{block_on, print, start_logging, usage_error};
 use crate::{
-    config::{args::ServeArgs, settings::Settings},
+    config::{
+        args::ServeArgs,
+        settings::{Settings, WorkerSettings},
+    },
     deps::Deps,
     engines::{self, Access},
     finding::Finding,
@@ -33,7 +37,7 @@ use crate::{
 pub(super) struct DoctorArgs {
     /// Public URL of the webhook, as WorkOS knows it: post a signed probe there, which is
     /// recognized and ignored
-    #[arg(long, value_name = "URL")]
+    #[arg(long, env = "AUTHPOST_WEBHOOK_URL", value_name = "URL")]
     webhook_url: Option<Url>,
     /// Send a test mail, with a code that is not valid anywhere, to this address
     #[arg(long, value_name = "ADDRESS")]
@@ -112,6 +116,16 @@ async fn examine(
     let webhooks = settings.roles.ingress().is_some();
     report(metrics::examine(settings.process.admin_listen, webhooks, trust).await);
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Examines the relays without sending a mail.
+pub(super) async fn relay(worker: &WorkerSettings, deps: &Deps) -> anyhow::Result<Vec<Finding>> {
+    relay::examine(worker, deps, None).await
+}
+
+/// Examines the API key and the clock.
+pub(super) async fn workos(api: &ApiConfig, deps: &Deps) -> anyhow::Result<Vec<Finding>> {
+    workos::examine(api, deps).await
 }
 
 /// Which way requests to WorkOS go.

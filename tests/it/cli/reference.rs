@@ -4,10 +4,11 @@ use super::text;
 use crate::harness::program::run;
 
 /// Every command, as the reference has them.
-const COMMANDS: [&[&str]; 21] = [
+const COMMANDS: [&[&str]; 22] = [
     &["serve"],
     &["ingress"],
     &["worker"],
+    &["init"],
     &["doctor"],
     &["why"],
     &["dead"],

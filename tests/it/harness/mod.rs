@@ -18,6 +18,7 @@ pub mod settings;
 pub mod setup;
 pub mod slow;
 pub mod strangers;
+pub mod terminal;
 
 use std::time::Duration;
 
