@@ -43,9 +43,9 @@ pub struct Sender {
 
 /// Headers that mark the mail as automatic (RFC 3834; Microsoft's [MS-OXCMAIL] 2.1.3.2.20). Not
 /// `All`, which would suppress bounces too.
-const AUTOMATIC: &[(&str, &str)] = &[
-    ("Auto-Submitted", "auto-generated"),
-    ("X-Auto-Response-Suppress", "OOF, AutoReply, RN, NRN, DR"),
+const AUTOMATIC: [(HeaderName, &str); 2] = [
+    (HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated"),
+    (HeaderName::new_from_ascii_str("X-Auto-Response-Suppress"), "OOF, AutoReply, RN, NRN, DR"),
 ];
 
 /// What a mail is made for, apart from its code.
@@ -83,10 +83,10 @@ pub(super) fn build(
         .message_id(Some(message_id.clone()))
         .date(SystemTime::from(now));
     for (name, value) in AUTOMATIC {
-        builder = builder.raw_header(header(name, (*value).to_owned())?);
+        builder = builder.raw_header(header(name, value.to_owned()));
     }
     for (name, value) in of_its_own(&key, sender.address.domain(), *expires_at) {
-        builder = builder.raw_header(header(name, value)?);
+        builder = builder.raw_header(header(HeaderName::new_from_ascii_str(name), value));
     }
     if let Some(reply_to) = reply_to {
         builder = builder.reply_to(Mailbox::new(None, address(reply_to)));
@@ -139,9 +139,9 @@ fn of_its_own(key: &str, domain: &str, expires_at: Timestamp) -> [(&'static str,
     ]
 }
 
-fn header(name: &str, value: String) -> Result<HeaderValue, Fault> {
-    let name = HeaderName::new_from_ascii(name.to_owned());
-    Ok(HeaderValue::new(name.map_err(|_| cannot_build("a header name"))?, value))
+/// A header of ASCII without a space to fold at: lettre need not look for what to encode.
+fn header(name: HeaderName, value: String) -> HeaderValue {
+    HeaderValue::dangerous_new_pre_encoded(name, value.clone(), value)
 }
 
 /// 32 hex digits that identify the event without revealing its id.
