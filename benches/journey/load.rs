@@ -29,7 +29,7 @@ pub fn share(whole: u64, count: usize) -> f64 {
     whole / count
 }
 
-fn request(made: &MagicAuth) -> Vec<u8> {
+pub fn request(made: &MagicAuth) -> Vec<u8> {
     let body = made.event();
     let signature = sign(
         &SecretString::from(harness::app::SECRET.to_owned()),
@@ -45,16 +45,35 @@ fn request(made: &MagicAuth) -> Vec<u8> {
     .into_bytes()
 }
 
-/// One exchange on a keep-alive connection. Our answers fit one read.
+/// One exchange on a keep-alive connection, which must be answered 200.
 async fn exchange(stream: &mut TcpStream, request: &[u8]) {
-    stream.write_all(request).await.expect("written");
-    let mut answer = [0; 2048];
-    let read = stream.read(&mut answer).await.expect("answered");
-    assert!(
-        answer[..read].starts_with(b"HTTP/1.1 200"),
-        "{}",
-        String::from_utf8_lossy(&answer[..read])
-    );
+    assert_eq!(try_exchange(stream, request).await, Some(200));
+}
+
+/// The status of the answer, which is read to its end; `None` if there is none.
+pub async fn try_exchange(stream: &mut TcpStream, request: &[u8]) -> Option<u16> {
+    stream.write_all(request).await.ok()?;
+    let (mut answer, mut read) = ([0; 2048], 0);
+    loop {
+        match stream.read(answer.get_mut(read..)?).await.ok()? {
+            0 => return None,
+            more => read += more,
+        }
+        let text = std::str::from_utf8(&answer[..read]).ok()?;
+        if let Some((head, body)) = text.split_once("\r\n\r\n")
+            && body.len() >= content_length(head)
+        {
+            return head.split(' ').nth(1)?.parse().ok();
+        }
+    }
+}
+
+fn content_length(head: &str) -> usize {
+    let field = |line: &str| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok()).flatten()
+    };
+    head.lines().find_map(field).unwrap_or(0)
 }
 
 /// Posts every event once over so many connections; events a second, all answered 200.

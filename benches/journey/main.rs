@@ -11,9 +11,11 @@ mod growth;
 #[path = "../../tests/it/harness/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests use more of it")]
 mod harness;
+mod instructions;
 mod language;
 mod limits;
 mod load;
+mod peers;
 mod report;
 
 use std::sync::Arc;
@@ -112,17 +114,27 @@ fn main() {
     runtime::tls::install_provider();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    if std::env::args().any(|argument| argument == "held") {
+    let asked_for = |what: &str| std::env::args().any(|argument| argument == what);
+    let profiles = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/profiles");
+    if asked_for("--instructions") {
+        let roles: Vec<_> =
+            instructions::ROLES.into_iter().filter(|role| asked_for(role)).collect();
+        runtime.block_on(instructions::measure(&profiles, &roles));
+    } else if asked_for("--stacks") {
+        runtime.block_on(instructions::sample(&profiles));
+    } else if asked_for("--peers") {
+        runtime.block_on(peers::measure(asked_for));
+    } else if asked_for("held") {
         let services = Services::private(&["rabbitmq", "redis"]);
         let mut report = Report::default();
         runtime.block_on(hold(&mut report, &services));
         report.print_held();
-    } else if std::env::args().any(|argument| argument == "claims") {
+    } else if asked_for("claims") {
         let services = Services::private(&["redis"]);
         runtime.block_on(claims::measure(&services));
-    } else if std::env::args().any(|argument| argument == "language") {
+    } else if asked_for("language") {
         runtime.block_on(language::measure());
-    } else if std::env::args().any(|argument| argument == "growth") {
+    } else if asked_for("growth") {
         runtime.block_on(growth::measure());
     } else {
         runtime.block_on(measure()).print();

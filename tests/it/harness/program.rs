@@ -1,6 +1,7 @@
 //! The real binary as a child process, for signals and exit codes.
 
 use std::{
+    ffi::OsString,
     net::SocketAddr,
     path::Path,
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -27,9 +28,15 @@ pub struct Program {
     pub admin: SocketAddr,
 }
 
+/// The binary under test: the one just built, or the one that `AUTHPOST_BENCH_BINARY` names.
+fn binary() -> OsString {
+    std::env::var_os("AUTHPOST_BENCH_BINARY")
+        .unwrap_or_else(|| env!("CARGO_BIN_EXE_authpost").into())
+}
+
 /// `authpost` with nothing of our own environment.
 pub fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_authpost"));
+    let mut command = Command::new(binary());
     command.args(args).env_clear().stdin(Stdio::null());
     command
 }
@@ -127,7 +134,7 @@ impl Program {
                 let mut command = Command::new(first);
                 command
                     .args(rest)
-                    .arg(env!("CARGO_BIN_EXE_authpost"))
+                    .arg(binary())
                     .arg(role)
                     .env_clear()
                     .env("PATH", SEARCHED)
