@@ -27,7 +27,7 @@ pub(super) struct ManArgs {
     folder: Option<PathBuf>,
 }
 
-/// Prints a completion script.
+/// Prints the completion script of one shell.
 pub(super) fn completions(args: &CompletionsArgs) -> ExitCode {
     let mut script = Vec::new();
     generate(args.shell, &mut Cli::command(), "authpost", &mut script);

@@ -26,9 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 pub struct Loss {
     pub accepted: usize,
-    /// Accepted and never mailed.
+    /// Events that were accepted and never mailed.
     pub lost: usize,
-    /// Mailed more than once.
+    /// People who got more than one mail.
     pub repeated: usize,
 }
 

@@ -44,7 +44,7 @@ pub(super) struct InitArgs {
     /// alone
     #[arg(long)]
     systemd: bool,
-    /// Directory of systemd's units
+    /// Directory of systemd's units and their drop-ins
     #[arg(
         long,
         value_name = "DIRECTORY",

@@ -94,7 +94,7 @@ pub(super) struct Answers {
         conflicts_with = "workos_api_key"
     )]
     workos_api_key_file: Option<PathBuf>,
-    /// Public address of the webhook, such as https://api.example.com
+    /// Public address of the webhook: that of the host, or the whole URL
     #[arg(long, env = "AUTHPOST_WEBHOOK_URL", value_name = "URL")]
     webhook_url: Option<String>,
     /// Secret of the WorkOS webhook endpoint; as a flag, visible to other users of this machine

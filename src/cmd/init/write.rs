@@ -22,7 +22,7 @@ const HEADER: &str = "\
 # `authpost serve --help` lists all variables.
 ";
 
-/// Where a configuration is.
+/// The directories that a configuration is written to.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
     /// The directory of the configuration, by its absolute name.

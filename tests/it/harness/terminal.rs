@@ -57,7 +57,7 @@ impl Terminal {
         self.keyboard.write_all(format!("{line}\r").as_bytes()).expect("open");
     }
 
-    /// Presses one key.
+    /// Presses one key, without the one that ends a line.
     pub fn press(&mut self, key: &str) {
         self.keyboard.write_all(key.as_bytes()).expect("open");
     }

@@ -33,7 +33,7 @@ fn encoding(text: &str) -> ContentTransferEncoding {
     }
 }
 
-/// Quoted-printable (RFC 2045, 6.7).
+/// Encodes as quoted-printable (RFC 2045, 6.7).
 fn quoted_printable(text: &str) -> Vec<u8> {
     let mut encoded = Vec::with_capacity(text.len() + text.len() / 8 + 128);
     for line in text.split_inclusive('\n') {
