@@ -1,5 +1,7 @@
 # syntax=docker/dockerfile:1
 # One binary in an image without shell, package manager or root: docker build -t authpost .
+# For both architectures, with the commit in `authpost --version` and in the labels:
+#   docker buildx build --platform linux/amd64,linux/arm64 --build-arg VERSION=0.1.0 --build-arg REVISION=$(git rev-parse HEAD) .
 
 FROM rust:1.95-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1 AS build
 WORKDIR /src
@@ -22,7 +24,11 @@ RUN for crate in . shared/domain shared/runtime shared/engine shared/workos ingr
  && echo 'fn main() {}' | tee src/main.rs tests/it/main.rs benches/journey/main.rs \
  && cargo build --profile dist --locked --bin authpost
 
-# Then our own code. Cargo compares timestamps, and ours must be newer than those of the empty crates.
+# Then our own code. The commit comes from outside: the image is built without the Git checkout.
+ARG REVISION=
+ENV AUTHPOST_COMMIT=$REVISION
+COPY build.rs ./
+# Cargo compares timestamps, and ours must be newer than those of the empty crates.
 COPY src src
 COPY shared shared
 COPY ingress ingress
