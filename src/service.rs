@@ -12,7 +12,7 @@ use domain::{clock::Clock, queue::Inspect};
 use ingress::{Ingress, sign_in};
 use runtime::{
     health::{self, Health},
-    http::{self, Limits},
+    http::{self, HangUps, Limits},
     metrics::Metrics,
     tasks::Tasks,
 };
@@ -112,11 +112,17 @@ impl Starting<'_> {
             self.settings.roles.worker().map_or(0, |worker| usize::from(worker.concurrency));
         let calls = settings.sign_in.as_ref().map_or(0, |_| sign_in::MOST_CALLS);
         let connections = descriptors::connections(settings.max_connections, tasks_beside, calls);
+        // A call to WorkOS ends with the browser that caused it. A webhook is stored all the same.
+        let hang_ups = match settings.sign_in {
+            Some(_) => HangUps::EndTheHandler,
+            None => HangUps::AreIgnored,
+        };
         let limits = Limits {
             connections,
             keep_alive: settings.keep_alive,
             proxies: settings.proxies.networks().to_vec(),
             drain: self.settings.process.grace,
+            hang_ups,
         };
         let listener = bind(settings.listen, "AUTHPOST_LISTEN")?;
         let address = listener.local_addr()?;

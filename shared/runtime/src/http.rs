@@ -93,6 +93,16 @@ pub struct Limits {
     pub proxies: Vec<IpNet>,
     /// Longest wait for open requests after a stop.
     pub drain: Duration,
+    pub hang_ups: HangUps,
+}
+
+/// What a client's end means to the handler of its request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HangUps {
+    /// The handler ends with its client, whose end is looked for beside it.
+    EndTheHandler,
+    /// Nothing: handlers end soon by themselves. Saves a read and a buffer for each request.
+    AreIgnored,
 }
 
 /// The default of [`Limits::keep_alive`]: longer than proxies keep connections open (nginx and AWS
@@ -102,7 +112,8 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 impl Limits {
     /// Limits of a listener without proxies in front.
     pub fn new(connections: usize, drain: Duration) -> Self {
-        Self { connections, keep_alive: KEEP_ALIVE, proxies: Vec::new(), drain }
+        let hang_ups = HangUps::EndTheHandler;
+        Self { connections, keep_alive: KEEP_ALIVE, proxies: Vec::new(), drain, hang_ups }
     }
 }
 
@@ -145,7 +156,8 @@ pub async fn serve<H, F>(
     H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
-    let house = Occupancy::new(limits.connections, limits.keep_alive);
+    let (house, hang_ups) =
+        (Occupancy::new(limits.connections, limits.keep_alive), limits.hang_ups);
     let places = Arc::new(Places::new(house, limits.proxies));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
@@ -154,7 +166,8 @@ pub async fn serve<H, F>(
     let refusals = LogThrottle::default();
     while let Some((stream, place)) = accept(&listener, &places, &stop, &refusals).await {
         while connections.try_join_next().is_some() {}
-        let http = graceful.watch(http_connection(stream, &place.connection, handler.clone()));
+        let http = http_connection(stream, &place.connection, handler.clone(), hang_ups);
+        let http = graceful.watch(http);
         connections.spawn(drive(http, place, Arc::clone(&on_connection)));
     }
     drop(listener);
@@ -222,6 +235,7 @@ fn http_connection<H, F>(
     stream: WatchedStream,
     connection: &Arc<Connection>,
     handler: H,
+    hang_ups: HangUps,
 ) -> impl GracefulConnection<Error = hyper::Error> + Send + use<H, F>
 where
     H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
@@ -249,9 +263,8 @@ where
         .header_read_timeout(None)
         .max_buf_size(HEAD_BYTES)
         .max_headers(HEAD_LINES)
-        // Without it, hyper looks for the end of the connection beside every handler: another
-        // read, into another buffer. Answers are made within seconds, whoever has hung up.
-        .half_close(true)
+        // hyper looks for the end of the connection by another read, into another buffer.
+        .half_close(hang_ups == HangUps::AreIgnored)
         .serve_connection(TokioIo::new(stream), service)
 }
 
