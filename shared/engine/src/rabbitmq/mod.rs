@@ -14,7 +14,6 @@ mod inspect;
 mod lock;
 mod publish;
 mod supervisor;
-mod together;
 mod topology;
 
 pub use self::{
