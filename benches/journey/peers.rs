@@ -9,7 +9,7 @@ use std::{io::Write as _, sync::Arc};
 
 use tokio::time::Instant;
 
-use self::rival::{RIVALS, Rival, Running, Surroundings};
+use self::rival::{Environment, RIVALS, Rival, Running};
 use crate::{Services, World, fresh_prefix, harness, load, report::Usage};
 
 /// Events of the throughput runs, and keep-alive connections.
@@ -68,26 +68,26 @@ async fn score(rival: Rival, services: &Arc<Services>) -> Score {
 /// The ingress fills the queue, then the worker empties it.
 async fn throughput(rival: Rival, services: &Services) -> (f64, f64, f64, f64) {
     let world = World::new(true).await;
-    let around = Surroundings { world: &world, services, prefix: fresh_prefix() };
+    let environment = Environment { world: &world, services, prefix: fresh_prefix() };
     let codes = world.codes(EVENTS);
-    let ingress = rival.ingress(&around).await;
+    let ingress = rival.ingress(&environment).await;
     let before = ingress.usage();
     let accepted = load::post_all(ingress.address(), &codes, CONNECTIONS).await;
     let used = ingress.usage().since(&before, EVENTS);
-    let worker = rival.worker(&around).await;
+    let worker = rival.worker(&environment).await;
     let (begun, already) = (Instant::now(), world.inbox.count());
     let before = worker.usage();
     world.inbox.reached(EVENTS as u64).await;
     let mailed = load::rate(EVENTS - usize::try_from(already).expect("small"), begun.elapsed());
     let mailing = worker.usage().since(&before, EVENTS);
-    end(around, [ingress, worker]).await;
+    end(environment, [ingress, worker]).await;
     (accepted, mailed, used.peak_mib + mailing.peak_mib, used.cpu + mailing.cpu)
 }
 
 async fn latency(rival: Rival, services: &Services) -> (f64, f64) {
     let world = World::new(false).await;
-    let around = Surroundings { world: &world, services, prefix: fresh_prefix() };
-    let (ingress, worker) = (rival.ingress(&around).await, rival.worker(&around).await);
+    let environment = Environment { world: &world, services, prefix: fresh_prefix() };
+    let (ingress, worker) = (rival.ingress(&environment).await, rival.worker(&environment).await);
     let (pace, seconds) = PACE;
     // The first seconds warm everything up and are not counted.
     let warm_up = load::post_paced(&world, ingress.address(), pace, 2).await.sent;
@@ -95,14 +95,14 @@ async fn latency(rival: Rival, services: &Services) -> (f64, f64) {
     let sent = load::post_paced(&world, ingress.address(), pace, seconds).await.sent;
     world.inbox.reached((warm_up.len() + sent.len()) as u64).await;
     let latency = load::latencies(&world.inbox.mails(), &sent);
-    end(around, [ingress, worker]).await;
+    end(environment, [ingress, worker]).await;
     latency
 }
 
 /// Stops both, and removes their queues.
-async fn end(around: Surroundings<'_>, running: [Running; 2]) {
+async fn end(environment: Environment<'_>, running: [Running; 2]) {
     drop(running);
-    rival::forget(around.services.amqp_url(), &around.prefix).await;
+    rival::forget(environment.services.amqp_url(), &environment.prefix).await;
 }
 
 fn table(scores: &[Score]) {

@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, interval, sleep, timeout},
 };
 
-use super::{Rival, Running, Services, Surroundings, World, fresh_prefix, rival};
+use super::{Environment, Rival, Running, Services, World, fresh_prefix, rival};
 use crate::load;
 
 /// Events a second, and how many.
@@ -34,9 +34,9 @@ pub struct Loss {
 
 pub async fn measure(rival: Rival, services: &Arc<Services>) -> Loss {
     let world = World::new(false).await;
-    let around = Surroundings { world: &world, services, prefix: fresh_prefix() };
-    let ingress = rival.ingress(&around).await;
-    let mut worker = rival.worker(&around).await;
+    let environment = Environment { world: &world, services, prefix: fresh_prefix() };
+    let ingress = rival.ingress(&environment).await;
+    let mut worker = rival.worker(&environment).await;
     let (mut posting, mut people) = (tokio::task::JoinSet::new(), Vec::new());
     let (mut due, mut restarting) = (interval(Duration::from_secs(1) / PACE), None);
     for event in 0..EVENTS {
@@ -48,7 +48,7 @@ pub async fn measure(rival: Rival, services: &Arc<Services>) -> Loss {
         ));
         people.push(person);
         if event == WORKER_DIES {
-            worker = killed_and_started(rival, worker, &around).await;
+            worker = killed_and_started(rival, worker, &environment).await;
         }
         if event == BROKER_DIES {
             let services = Arc::clone(services);
@@ -62,17 +62,17 @@ pub async fn measure(rival: Rival, services: &Arc<Services>) -> Loss {
     let accepted = posting.join_all().await.into_iter().filter(|accepted| *accepted).count();
     let loss = settle(&world, &people, accepted).await;
     drop((ingress, worker));
-    rival::forget(services.amqp_url(), &around.prefix).await;
+    rival::forget(services.amqp_url(), &environment.prefix).await;
     loss
 }
 
 async fn killed_and_started(
     rival: Rival,
     mut worker: Running,
-    around: &Surroundings<'_>,
+    environment: &Environment<'_>,
 ) -> Running {
     worker.kill();
-    rival.worker(around).await
+    rival.worker(environment).await
 }
 
 /// Repeats a webhook as WorkOS does, only sooner. Whether it was accepted in the end.

@@ -30,7 +30,7 @@ pub enum Rival {
 pub const RIVALS: [Rival; 3] = [Rival::Authpost, Rival::Node, Rival::Python];
 
 /// What all of them work with.
-pub struct Surroundings<'a> {
+pub struct Environment<'a> {
     pub world: &'a World,
     pub services: &'a Services,
     pub prefix: String,
@@ -109,12 +109,12 @@ impl Rival {
         }
     }
 
-    pub async fn ingress(self, around: &Surroundings<'_>) -> Running {
+    pub async fn ingress(self, environment: &Environment<'_>) -> Running {
         let port = free_port().await.local_addr().expect("bound").port();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let listen = port.to_string();
         let mut command = match self {
-            Self::Authpost => authpost("ingress", around).await,
+            Self::Authpost => authpost("ingress", environment).await,
             Self::Node => node("ingress.mjs"),
             Self::Python => {
                 let mut uvicorn = python(&["-m", "uvicorn", "ingress:app", "--port", &listen]);
@@ -123,7 +123,7 @@ impl Rival {
             }
         };
         command.env("AUTHPOST_LISTEN", address.to_string()).env("PORT", listen);
-        let running = start(command, around, Some(address));
+        let running = start(command, environment, Some(address));
         harness::eventually("the ingress takes webhooks", async || {
             tokio::net::TcpStream::connect(address).await.ok()?;
             // The others listen when they are ready, or connect at the first webhook.
@@ -135,9 +135,9 @@ impl Rival {
         running
     }
 
-    pub async fn worker(self, around: &Surroundings<'_>) -> Running {
+    pub async fn worker(self, environment: &Environment<'_>) -> Running {
         let command = match self {
-            Self::Authpost => authpost("worker", around).await,
+            Self::Authpost => authpost("worker", environment).await,
             Self::Node => node("worker.mjs"),
             Self::Python => {
                 let worker = ["-m", "celery", "-A", "tasks", "worker", "--concurrency", "8"];
@@ -146,7 +146,7 @@ impl Rival {
                 celery
             }
         };
-        start(command, around, None)
+        start(command, environment, None)
     }
 }
 
@@ -154,10 +154,10 @@ fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers")
 }
 
-async fn authpost(role: &str, around: &Surroundings<'_>) -> Command {
+async fn authpost(role: &str, environment: &Environment<'_>) -> Command {
     let mut command = harness::program::command(&[role]);
     let admin = free_port().await.local_addr().expect("bound");
-    command.envs(around.world.on_brokers(around.services, &around.prefix));
+    command.envs(environment.world.on_brokers(environment.services, &environment.prefix));
     command.env("AUTHPOST_ADMIN_LISTEN", admin.to_string());
     command
 }
@@ -187,14 +187,18 @@ fn python(args: &[&str]) -> Command {
     command
 }
 
-fn start(mut command: Command, around: &Surroundings<'_>, address: Option<SocketAddr>) -> Running {
-    let World { workos, inbox, .. } = around.world;
+fn start(
+    mut command: Command,
+    environment: &Environment<'_>,
+    address: Option<SocketAddr>,
+) -> Running {
+    let World { workos, inbox, .. } = environment.world;
     let relay = inbox.address();
-    let log = std::fs::File::options().create(true).append(true).open(around.world.log());
+    let log = std::fs::File::options().create(true).append(true).open(environment.world.log());
     command
-        .env("AMQP_URL", around.services.amqp_url())
-        .env("REDIS_URL", around.services.redis_url())
-        .env("QUEUE", format!("{}.peer", around.prefix))
+        .env("AMQP_URL", environment.services.amqp_url())
+        .env("REDIS_URL", environment.services.redis_url())
+        .env("QUEUE", format!("{}.peer", environment.prefix))
         .env("SECRET", harness::app::SECRET)
         .env("API_URL", workos.url())
         .env("API_KEY", harness::app::API_KEY)
