@@ -310,14 +310,16 @@ impl RabbitReceipt {
     /// Only `Ok(true)` is an acknowledgement; anything else means that the broker will deliver the
     /// message again.
     async fn acknowledge(&self) -> Result<(), Fault> {
-        let result = timeout(STEP, self.acker.ack(BasicAckOptions::default())).await;
-        if matches!(result, Ok(Ok(true))) {
+        let acker = self.acker.clone();
+        let written = async move { acker.ack(BasicAckOptions::default()).await };
+        let result = timeout(STEP, self.publisher.together.run(written)).await;
+        if matches!(result, Ok(Some(Ok(true)))) {
             return Ok(());
         }
         self.session.fail();
         Err(match result {
-            Ok(Err(error)) => classify(&error),
-            Ok(Ok(_)) => Fault::transient(
+            Ok(Some(Err(error))) => classify(&error),
+            Ok(_) => Fault::transient(
                 Reason::QueueUnavailable,
                 "the channel was lost before the acknowledgement",
             ),

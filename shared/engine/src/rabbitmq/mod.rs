@@ -14,6 +14,7 @@ mod inspect;
 mod lock;
 mod publish;
 mod supervisor;
+mod together;
 mod topology;
 
 pub use self::{

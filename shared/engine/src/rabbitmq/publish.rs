@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use super::{
     ATTEMPT, DETAIL, REASON, classify,
     supervisor::{Broker, Session, Supervisor},
+    together::Together,
     topology::{Destination, routing_key},
 };
 
@@ -29,6 +30,8 @@ const CONFIRM: Duration = Duration::from_secs(4);
 /// Publishes, and returns only when the broker has confirmed.
 pub struct RabbitPublisher {
     pub(super) supervisor: Supervisor,
+    /// What waits for confirms and acknowledgements.
+    pub(super) together: Together,
     clock: Arc<dyn Clock>,
     events: ShortString,
     metrics: Arc<Metrics>,
@@ -53,7 +56,8 @@ impl RabbitPublisher {
         let metrics = Arc::clone(&broker.metrics);
         let most_dead_letters = broker.config.names.capacity.dead_letters;
         let supervisor = Supervisor::start(broker, ConnectionName::Publisher);
-        Self { supervisor, clock, events, metrics, most_dead_letters }
+        let together = Together::start();
+        Self { supervisor, together, clock, events, metrics, most_dead_letters }
     }
 
     /// Counts the letter that a full queue dropped for a new one. The broker tells nobody: whether
@@ -79,7 +83,7 @@ impl RabbitPublisher {
             () = session.blocked() => {
                 return Err(Fault::transient(Reason::QueueBlocked, "the broker blocks publishing"));
             }
-            result = timeout(CONFIRM, self.confirmed(&session, destination, message)) => result,
+            result = timeout(CONFIRM, self.publish_once(&session, destination, &message)) => result,
         };
         match result {
             Ok(Ok(())) => Ok(()),
@@ -102,32 +106,17 @@ impl RabbitPublisher {
         }
     }
 
-    async fn confirmed(
+    fn publish_once(
         &self,
         session: &Arc<Session>,
         destination: Destination,
-        message: Message<'_>,
-    ) -> Result<(), Unconfirmed> {
-        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let properties = self.properties(&message);
-        let sent = session
-            .channel
-            .basic_publish(
-                self.events.clone(),
-                routing_key(destination),
-                options,
-                message.body,
-                properties,
-            )
-            .await;
-        let confirmation = sent.map_err(Unconfirmed::Error)?.await.map_err(Unconfirmed::Error)?;
-        match confirmation {
-            Confirmation::Ack(None) if !session.is_over() => Ok(()),
-            Confirmation::Nack(_) => Err(Unconfirmed::Full),
-            // Returned; or confirmed on a session that has ended since: it may be stored, but that
-            // is not certain.
-            Confirmation::Ack(_) | Confirmation::NotRequested => Err(Unconfirmed::Unroutable),
-        }
+        message: &Message<'_>,
+    ) -> impl Future<Output = Result<(), Unconfirmed>> + use<> {
+        let (session, exchange) = (Arc::clone(session), self.events.clone());
+        let (properties, body) = (self.properties(message), message.body.to_vec());
+        let key = routing_key(destination);
+        let confirmed = self.together.run(confirmed(session, exchange, key, properties, body));
+        async move { confirmed.await.unwrap_or(Err(Unconfirmed::Unroutable)) }
     }
 
     fn properties(&self, message: &Message<'_>) -> BasicProperties {
@@ -155,6 +144,26 @@ impl RabbitPublisher {
             Some(id) => properties.with_message_id(id.into()),
             None => properties,
         }
+    }
+}
+
+/// Publishes, and waits for the broker's confirm.
+async fn confirmed(
+    session: Arc<Session>,
+    exchange: ShortString,
+    key: ShortString,
+    properties: BasicProperties,
+    body: Vec<u8>,
+) -> Result<(), Unconfirmed> {
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let sent = session.channel.basic_publish(exchange, key, options, &body, properties).await;
+    let confirmation = sent.map_err(Unconfirmed::Error)?.await.map_err(Unconfirmed::Error)?;
+    match confirmation {
+        Confirmation::Ack(None) if !session.is_over() => Ok(()),
+        Confirmation::Nack(_) => Err(Unconfirmed::Full),
+        // Returned; or confirmed on a session that has ended since: it may be stored, but that is
+        // not certain.
+        Confirmation::Ack(_) | Confirmation::NotRequested => Err(Unconfirmed::Unroutable),
     }
 }
 
