@@ -37,6 +37,7 @@ pub struct Load {
 
 #[derive(Default)]
 struct Counts {
+    asked: AtomicU64,
     accepted: AtomicU64,
     refused: AtomicU64,
     unanswered: AtomicU64,
@@ -56,6 +57,11 @@ impl Load {
         let (counts, stop) = (Arc::new(Counts::default()), CancellationToken::new());
         let task = tokio::spawn(ask(sender, per_second, Arc::clone(&counts), stop.clone()));
         Self { counts, stop, task }
+    }
+
+    /// People who asked for a code so far.
+    pub fn asked(&self) -> u64 {
+        self.counts.asked.load(Ordering::Relaxed)
     }
 
     pub fn accepted(&self) -> u64 {
@@ -93,6 +99,7 @@ async fn ask(
             &format!("{}@example.com", runtime::random::ulid(sender.clock.now())).to_lowercase(),
         );
         let url = turn.next().expect("a URL").clone();
+        counts.asked.fetch_add(1, Ordering::Relaxed);
         asking.spawn(post_until_accepted(sender.clone(), url, made, Arc::clone(&counts)));
     }
     asking.join_all().await
