@@ -134,7 +134,7 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
 async fn loopback(port: u16) -> anyhow::Result<tokio::net::TcpListener> {
     tokio::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port))
         .await
-        .with_context(|| format!("cannot use port {port} on 127.0.0.1"))
+        .with_context(|| format!("cannot use port {port} on 127.0.0.1; name another with --port"))
 }
 
 /// Reports an invalid command line or configuration on standard error.

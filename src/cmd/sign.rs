@@ -68,9 +68,12 @@ pub(super) fn sign(args: &SignArgs) -> ExitCode {
 fn secret(args: &SignArgs) -> Result<SecretString, &'static str> {
     let text = match (&args.workos_webhook_secret, &args.workos_webhook_secret_file) {
         (Some(secret), None) => secret.expose_secret().to_owned(),
-        (None, Some(file)) => std::fs::read_to_string(file)
-            .map_err(|_| "WORKOS_WEBHOOK_SECRET_FILE cannot be read")?,
-        (None, None) => return Err("WORKOS_WEBHOOK_SECRET is not set"),
+        (None, Some(file)) => std::fs::read_to_string(file).map_err(
+            |_| "WORKOS_WEBHOOK_SECRET_FILE (--workos-webhook-secret-file) cannot be read",
+        )?,
+        (None, None) => {
+            return Err("WORKOS_WEBHOOK_SECRET is not set (option --workos-webhook-secret-file)");
+        }
         (Some(_), Some(_)) => {
             return Err(
                 "WORKOS_WEBHOOK_SECRET is set both directly and as a file: set one of them",

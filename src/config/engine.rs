@@ -80,8 +80,8 @@ fn require_both(reader: &mut Reader, amqp: bool, redis: bool) {
             reader.problem("AMQP_URL", format!("is not set although REDIS_URL is: {both}"));
         }
         (false, false) => {
-            reader.required("AMQP_URL", None::<()>);
-            reader.required("REDIS_URL", None::<()>);
+            reader.required_secret("AMQP_URL", None::<()>);
+            reader.required_secret("REDIS_URL", None::<()>);
         }
     }
 }

@@ -43,7 +43,11 @@ impl fmt::Display for Problems {
         for (variable, why) in &self.0 {
             writeln!(f, "  {variable} {why}")?;
         }
-        write!(f, "run `authpost <command> --help` for a list of all options")
+        write!(
+            f,
+            "run `authpost init` to be asked for what is needed, or `authpost <command> --help` \
+             for a list of all options"
+        )
     }
 }
 

@@ -28,6 +28,12 @@ fn is_quote(c: char) -> bool {
     matches!(c, '"' | '\'' | '`' | '\u{2018}'..='\u{201f}')
 }
 
+/// The flag of a variable, as all options are named.
+pub(super) fn flag(variable: &str) -> String {
+    let name = variable.strip_prefix("AUTHPOST_").unwrap_or(variable);
+    format!("--{}", name.to_ascii_lowercase().replace('_', "-"))
+}
+
 /// Collects problems. Each method returns `None` after noting one, so that all are found in one
 /// pass.
 #[derive(Default)]
@@ -177,9 +183,28 @@ impl Reader {
     }
 
     pub(super) fn required<T>(&mut self, variable: &'static str, value: Option<T>) -> Option<T> {
-        // A secret that is set and invalid has been noted already.
+        self.given(variable, value, || format!("is not set (option {})", flag(variable)))
+    }
+
+    /// Like [`Reader::required`]; recommends the file, as other users of a machine can read command
+    /// lines.
+    pub(super) fn required_secret<T>(
+        &mut self,
+        variable: &'static str,
+        value: Option<T>,
+    ) -> Option<T> {
+        self.given(variable, value, || format!("is not set (option {}-file)", flag(variable)))
+    }
+
+    /// The value. Notes why there must be one, unless a value was given and its problem noted.
+    pub(super) fn given<T>(
+        &mut self,
+        variable: &'static str,
+        value: Option<T>,
+        why: impl FnOnce() -> String,
+    ) -> Option<T> {
         if value.is_none() && !self.problems.iter().any(|(noted, _)| *noted == variable) {
-            self.problem(variable, "is not set");
+            self.problem(variable, why());
         }
         value
     }

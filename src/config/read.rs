@@ -115,8 +115,9 @@ fn ingress(
     let listen = address(reader, listen, port);
     let secrets = reader.workos_secret(SECRET, workos_webhook_secret, workos_webhook_secret_file);
     workos::refuse_sample(reader, SECRET, secrets.as_ref(), api_url);
-    let keys =
-        reader.required(SECRET, secrets).and_then(|secrets| reader.webhook_keys(SECRET, &secrets));
+    let keys = reader
+        .required_secret(SECRET, secrets)
+        .and_then(|secrets| reader.webhook_keys(SECRET, &secrets));
     let max_connections = reader.within("AUTHPOST_MAX_CONNECTIONS", &max_connections, 1, 1_000_000);
     let (least, most) = (Duration::from_secs(1), Duration::from_hours(1));
     let keep_alive = reader.duration("AUTHPOST_KEEP_ALIVE", &keep_alive, least, most);

@@ -47,7 +47,7 @@ pub(super) fn oauth(
     let (value, file) =
         (args.smtp_oauth_client_secret.clone(), args.smtp_oauth_client_secret_file.clone());
     let secret = reader.secret(SECRET, value, file);
-    let client_secret = reader.required(SECRET, secret);
+    let client_secret = reader.required_secret(SECRET, secret);
     Some(Some(OauthConfig {
         token_url: token_url?,
         client_id: client_id?,
@@ -64,7 +64,9 @@ pub(super) fn oauth_entry(
 ) -> Option<OauthConfig> {
     let token_url = token_url(reader, FILE, &entry.token_url);
     let secret = reader.secret(FILE, entry.client_secret.clone(), entry.client_secret_file.clone());
-    let client_secret = reader.required(FILE, secret);
+    let client_secret = reader.given(FILE, secret, || {
+        "has a relay with oauth and without client_secret or client_secret_file".to_owned()
+    });
     Some(OauthConfig {
         token_url: token_url?,
         client_id: entry.client_id.clone(),

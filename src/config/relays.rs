@@ -42,7 +42,7 @@ pub(super) fn read(
         }
         (Some(path), None) => from_file(reader, path, connections?, trust?),
         (None, url) => {
-            let url = reader.required("SMTP_URL", url)?;
+            let url = reader.required_secret("SMTP_URL", url)?;
             from_urls(reader, &url, args, connections?, trust?)
         }
     };

@@ -5,6 +5,7 @@ use worker::mail::smtp::RelayConfig;
 
 use super::{
     args::ServeArgs,
+    parse::flag,
     read_serve,
     settings::{
         EngineSettings, IngressSettings, ProcessSettings, Roles, Settings, SignInSettings,
@@ -57,6 +58,32 @@ fn the_least_that_is_needed_is_enough() {
         worker.templates.get()
     );
     assert_eq!(worker.dedupe_ttl.as_secs(), 3 * 24 * 3600);
+}
+
+/// An error names the flag of a variable by the same rule.
+#[test]
+fn a_flag_is_named_as_its_variable() {
+    let serve = <Line as clap::CommandFactory>::command();
+    // Named by others.
+    let own = |variable: &str| {
+        !variable.starts_with("OTEL_EXPORTER_")
+            && variable != "RUST_LOG"
+            && !variable.ends_with("_proxy")
+    };
+    for option in serve.get_arguments() {
+        let (Some(variable), Some(name)) = (option.get_env(), option.get_long()) else { continue };
+        let variable = variable.to_str().expect("ASCII");
+        assert!(!own(variable) || flag(variable) == format!("--{name}"), "{variable}: {name}");
+    }
+    let error = read_serve(Line::parse_from(["serve"]).serve).expect_err("nothing is set");
+    let said = error.to_string();
+    let lines = [
+        "WORKOS_API_KEY is not set (option --workos-api-key-file)",
+        "WORKOS_WEBHOOK_SECRET is not set (option --workos-webhook-secret-file)",
+        "MAIL_FROM is not set (option --mail-from)",
+        "SMTP_URL is not set (option --smtp-url-file)",
+    ];
+    assert!(lines.iter().all(|line| said.contains(line)), "{said}");
 }
 
 #[test]

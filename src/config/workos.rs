@@ -20,7 +20,7 @@ pub(super) fn read(reader: &mut Reader, args: args::WorkosOptions) -> Option<Api
     } = args;
     let key = reader.workos_secret(KEY, workos_api_key, workos_api_key_file);
     refuse_sample(reader, KEY, key.as_ref(), &workos_api_url);
-    let key = reader.required(KEY, key).and_then(|key| reader.note(KEY, ApiKey::parse(key)));
+    let key = reader.required_secret(KEY, key).and_then(|key| reader.note(KEY, ApiKey::parse(key)));
     let plaintext = reader.word(
         "AUTHPOST_WORKOS_PLAINTEXT",
         &workos_plaintext,

@@ -184,8 +184,7 @@ fn a_directory_without_an_engine_is_named() {
     let output = run(&["dead", "list"], &[("AUTHPOST_DATA_DIR", path)]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        output.status.code() == Some(1)
-            && said.contains("is this the data directory of an embedded engine"),
+        output.status.code() == Some(1) && said.contains("AUTHPOST_DATA_DIR or --data-dir"),
         "{said}"
     );
     assert_eq!(

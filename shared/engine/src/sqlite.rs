@@ -53,7 +53,8 @@ pub enum OpenError {
     Database { path: String, source: rusqlite::Error },
     /// There is none, but one was expected.
     #[error(
-        "{path} does not exist: is this the data directory of an embedded engine that has run?"
+        "{path} does not exist: name the data directory of the service (AUTHPOST_DATA_DIR or \
+         --data-dir), or its RabbitMQ and Redis (AMQP_URL and REDIS_URL)"
     )]
     Missing {
         /// The directory it was expected in.

@@ -109,7 +109,9 @@ pub(super) fn dead(args: DeadArgs) -> ExitCode {
 
 fn change_letters(change: ChangeArgs, action: Action, force: bool) -> ExitCode {
     if change.selection.is_empty() && !change.all {
-        return usage_error(&"select letters by event id, --reason or age, or select --all");
+        return usage_error(
+            &"select letters by event id, --reason or --older-than, or all of them with --all",
+        );
     }
     let ChangeArgs { selection, all: _, dry_run, json, operator } = change;
     let plan = Plan { action, dry_run, force, json };

@@ -88,6 +88,10 @@ fn mistakes_are_named_and_secrets_are_not() {
         (relay("tls = { cert = \"/nowhere\" }"), "both a certificate and its private key"),
         (relay("tls = { ca = \"/nowhere\" }"), "/nowhere, which cannot be read"),
         (relay("oauth = { token_url = \"http://x\", client_id = \"i\" }"), "https://"),
+        (
+            relay("oauth = { token_url = \"https://x\", client_id = \"i\" }"),
+            "without client_secret or",
+        ),
         (format!("{}{}", relay(""), relay("")), "two relays with the name \"one\""),
         ("[[relay]]\nname = \"one\"\n".to_owned(), "`url` or `url_file`"),
         (format!("[[relay]]\nname = \"a b\"\n{URL}\n"), "`name` must be"),
