@@ -228,6 +228,28 @@ async fn what_was_not_claimed_says_why(stores: Stores) {
     assert!(matches!(stores.claim(&over, 1).await, Claim::Fresh(_)));
 }
 
+/// A worker may be done with an event before the ingress has noted it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Redis: ./scripts/test"]
+async fn nothing_gives_way_to_a_dead_letter_that_is_noted_late() {
+    let stores = Stores::redis();
+    let (older, newer) = (stores.event("1", "1", 0), stores.event("2", "1", 1));
+    let lease = stores.lease(&newer, 1).await;
+    let dead = GivenBack::new(Next::DeadLetter, Reason::RecipientRefused, "");
+    stores.claims.release(lease, &dead).await.expect("answers");
+    let subject = Subject { event: Arc::new(newer.clone()), attempt: 1, gives_way: true };
+    stores.claims.withdraw(&subject).await.expect("answers");
+    stores.publish.publish(&newer).await.expect("published");
+    // Notes are written in order.
+    let last = stores.event("3", "2", 2);
+    stores.publish.publish(&last).await.expect("published");
+    eventually("the last is noted", async || {
+        stores.find(RecordKey::Event(last.event_id.clone())).await.pop()
+    })
+    .await;
+    assert!(matches!(stores.claim(&older, 1).await, Claim::Fresh(_)));
+}
+
 macro_rules! contract {
     ($($name:ident)*) => {
         mod embedded {
