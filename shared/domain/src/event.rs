@@ -7,7 +7,7 @@
 //! message for one that does, as long as the code works.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::ids::{ClientId, EventId, MagicAuthId, UserId};
 
@@ -60,6 +60,7 @@ pub struct QueuedEvent {
     pub received_at: Timestamp,
     /// W3C trace context of the delivery, if it had one.
     pub traceparent: Option<String>,
+    pub(crate) v: Version,
 }
 
 /// Why a message is not an event. Never repeats the message.
@@ -94,9 +95,11 @@ struct AnyWire {
     expires_at: serde_json::Value,
 }
 
+/// The written form. Private, so that nothing else makes events of JSON.
 #[derive(Serialize, Deserialize)]
-struct WireV1 {
-    v: u32,
+#[serde(remote = "QueuedEvent")]
+struct Wire {
+    v: Version,
     event_id: EventId,
     kind: EventKind,
     object_id: MagicAuthId,
@@ -111,35 +114,31 @@ struct WireV1 {
     traceparent: Option<String>,
 }
 
+/// The version that this release writes, and the only one that it reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Version;
+
+impl Serialize for Version {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(VERSION)
+    }
+}
+
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u32::deserialize(deserializer)? {
+            VERSION => Ok(Self),
+            _ => Err(D::Error::custom("another version")),
+        }
+    }
+}
+
 impl QueuedEvent {
     /// Writes the message body, as JSON.
     pub fn encode(&self) -> Vec<u8> {
-        let Self {
-            event_id,
-            kind,
-            object_id,
-            user_id,
-            client_id,
-            created_at,
-            expires_at,
-            received_at,
-            traceparent,
-        } = self.clone();
-        let wire = WireV1 {
-            v: VERSION,
-            event_id,
-            kind,
-            object_id,
-            user_id,
-            client_id,
-            created_at,
-            expires_at,
-            received_at,
-            traceparent,
-        };
         let mut message = Vec::with_capacity(USUAL_BYTES);
         // Strings, numbers and times only: there is no value of this type that JSON cannot hold.
-        serde_json::to_writer(&mut message, &wire).unwrap_or_default();
+        Wire::serialize(self, &mut serde_json::Serializer::new(&mut message)).unwrap_or_default();
         message
     }
 
@@ -148,32 +147,10 @@ impl QueuedEvent {
         if message.len() > MAX_MESSAGE_BYTES {
             return Err(Undecodable::TooLarge(message.len()));
         }
-        match serde_json::from_slice(message) {
-            Ok(WireV1 {
-                v: VERSION,
-                event_id,
-                kind,
-                object_id,
-                user_id,
-                client_id,
-                created_at,
-                expires_at,
-                received_at,
-                traceparent,
-            }) => Ok(Self {
-                event_id,
-                kind,
-                object_id,
-                user_id,
-                client_id,
-                created_at,
-                expires_at,
-                received_at,
-                traceparent,
-            }),
-            Ok(WireV1 { .. }) => Err(undecodable(message, None)),
-            Err(error) => Err(undecodable(message, Some(&error))),
-        }
+        let mut reader = serde_json::Deserializer::from_slice(message);
+        Wire::deserialize(&mut reader)
+            .and_then(|event| reader.end().map(|()| event))
+            .map_err(|error| undecodable(message, &error))
     }
 
     /// The id of the trace that it belongs to.
@@ -194,15 +171,15 @@ impl QueuedEvent {
 }
 
 /// Why a message cannot be read: its version, or the error in reading it as one of this version.
-fn undecodable(message: &[u8], error: Option<&serde_json::Error>) -> Undecodable {
+fn undecodable(message: &[u8], error: &serde_json::Error) -> Undecodable {
     let shape = |error: &serde_json::Error| Undecodable::Shape {
         line: error.line(),
         column: error.column(),
     };
-    match (serde_json::from_slice(message), error) {
-        (Err(broken), _) => shape(&broken),
-        (Ok(AnyWire { v: VERSION, .. }), Some(error)) => shape(error),
-        (Ok(AnyWire { v: version, expires_at }), _) => Undecodable::Version {
+    match serde_json::from_slice(message) {
+        Err(broken) => shape(&broken),
+        Ok(AnyWire { v: VERSION, .. }) => shape(error),
+        Ok(AnyWire { v: version, expires_at }) => Undecodable::Version {
             version,
             expires_at: expires_at.as_str().and_then(|text| text.parse().ok()),
         },

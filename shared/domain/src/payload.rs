@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    event::{EventKind, QueuedEvent},
+    event::{EventKind, QueuedEvent, Version},
     ids::{ClientId, EventId, InvalidId, MagicAuthId, UserId},
 };
 
@@ -120,6 +120,7 @@ pub fn parse_event(body: &[u8], received_at: Timestamp) -> Result<VerifiedEvent,
         expires_at,
         received_at,
         traceparent: None,
+        v: Version,
     }))
 }
 

@@ -84,6 +84,7 @@ proptest! {
             client_id: client.map(|client| ClientId::parse(client).expect("valid")),
             created_at: time(times[0]), expires_at: time(times[1]), received_at: time(times[2]),
             traceparent: None,
+            v: Version,
         };
         prop_assert_eq!(QueuedEvent::decode(&event.encode()), Ok(event));
     }
