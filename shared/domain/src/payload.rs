@@ -90,7 +90,12 @@ struct Context<'a> {
 /// Reads an event. Only for bodies that are known to come from WorkOS: a verified webhook, or an
 /// answer of its API.
 pub fn parse_event(body: &[u8], received_at: Timestamp) -> Result<VerifiedEvent, Unreadable> {
-    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|error| at_fault(&error))?;
+    // Text that was checked once as a whole is read faster than bytes.
+    let envelope: Result<Envelope<'_>, _> = match std::str::from_utf8(body) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(body),
+    };
+    let envelope = envelope.map_err(|error| at_fault(&error))?;
     let event_id =
         EventId::parse(envelope.id).map_err(|why| Unreadable::Id { field: "id", why })?;
     if envelope.event != EventKind::MagicAuthCreated.name() {

@@ -61,6 +61,23 @@ fn reads_dates_in_both_forms() {
 }
 
 #[test]
+fn bytes_that_are_no_text_break_only_the_field_that_has_them() {
+    let body = |id: &[u8], name: &[u8]| {
+        let parts: [&[u8]; 5] = [
+            br#"{"id":""#,
+            id,
+            br#"","event":"magic_auth.created","data":{"id":"m_1","name":""#,
+            name,
+            br#""}}"#,
+        ];
+        parts.concat()
+    };
+    assert!(parse_event(&body(b"evt_1", b"\xff"), now()).is_ok());
+    let unreadable = parse_event(&body(b"evt_\xff", b"a"), now());
+    assert!(matches!(unreadable, Err(Unreadable::Json { line: 1, .. })), "{unreadable:?}");
+}
+
+#[test]
 fn what_is_not_needed_may_be_anything() {
     for (number, milliseconds) in [
         ("1682712331", 1_682_712_331_000),
