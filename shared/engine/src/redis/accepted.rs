@@ -2,7 +2,7 @@
 //! give way to it before a worker has seen it. Best effort, after the broker's confirm and off the
 //! answer's path; the worker that claims an event makes up for a note that is missing.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use domain::{
@@ -15,7 +15,7 @@ use domain::{
 };
 use jiff::Timestamp;
 use runtime::metrics::Metrics;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::sleep};
 
 use super::{
     OBJECT, USER,
@@ -29,6 +29,9 @@ const WAITING: usize = 4096;
 
 /// Most notes in one call.
 const BATCH: usize = 64;
+
+/// How long a note waits for others: a call for many costs little more than one for one.
+const GATHERED: Duration = Duration::from_millis(5);
 
 /// An event, and when it was accepted.
 type Note = (QueuedEvent, Timestamp);
@@ -73,7 +76,13 @@ impl Noter {
     async fn note_until_closed(self, mut waiting: mpsc::Receiver<Note>) {
         let mut batch = Vec::with_capacity(BATCH);
         while waiting.recv_many(&mut batch, BATCH).await > 0 {
-            let mut call = self.script.call();
+            sleep(GATHERED).await;
+            while batch.len() < BATCH
+                && let Ok(more) = waiting.try_recv()
+            {
+                batch.push(more);
+            }
+            let mut call = self.script.call(4 * batch.len(), 2 + 6 * batch.len());
             call.arg(milliseconds(records::KEPT)).arg(milliseconds(USER_KEPT));
             for (event, accepted_at) in &batch {
                 self.add(&mut call, event, *accepted_at);

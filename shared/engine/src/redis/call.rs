@@ -19,14 +19,18 @@ impl Script {
         Self { text: text.to_owned(), digest }
     }
 
-    /// A call without keys and arguments.
-    pub(super) fn call(&self) -> Call<'_> {
-        Call { of: Callee::Script(self), keys: Vec::new(), arguments: Vec::new() }
+    /// A call without keys and arguments, and with room for so many of them.
+    pub(super) fn call(&self, keys: usize, arguments: usize) -> Call<'_> {
+        Call {
+            of: Callee::Script(self),
+            keys: Vec::with_capacity(keys),
+            arguments: Vec::with_capacity(arguments),
+        }
     }
 
     /// A call with its first key.
     pub(super) fn key(&self, key: String) -> Call<'_> {
-        let mut call = self.call();
+        let mut call = self.call(5, 16);
         call.key(key);
         call
     }
