@@ -35,6 +35,7 @@ use super::{
     integer,
     publish::{Message, RabbitPublisher},
     supervisor::{Broker, Session, Supervisor},
+    together::Together,
     topology::{Destination, LATE, Names, routing_key},
 };
 
@@ -50,9 +51,17 @@ const COPIES: u32 = 5;
 pub struct RabbitConsumer {
     supervisor: Supervisor,
     publisher: Arc<RabbitPublisher>,
+    acknowledgements: Arc<Acknowledgements>,
     names: Names,
     prefetch: u16,
     taking: Option<Taking>,
+}
+
+/// Acknowledges deliveries, and answers what lapin says.
+type Acknowledgements = Together<Acker, lapin::Result<bool>>;
+
+async fn acknowledge(acker: Acker) -> lapin::Result<bool> {
+    acker.ack(BasicAckOptions::default()).await
 }
 
 struct Taking {
@@ -92,6 +101,7 @@ impl RabbitConsumer {
         Self {
             supervisor: Supervisor::start(broker, ConnectionName::Consumer),
             publisher,
+            acknowledgements: Arc::new(Together::start(acknowledge)),
             names,
             prefetch: prefetch.max(1),
             taking: None,
@@ -172,6 +182,7 @@ impl RabbitConsumer {
         let receipt = RabbitReceipt {
             publisher: Arc::clone(&self.publisher),
             session: Arc::clone(session),
+            acknowledgements: Arc::clone(&self.acknowledgements),
             acker: raw.acker,
             id: event.as_ref().ok().map(|event| event.event_id.to_string()),
             body: raw.data,
@@ -252,6 +263,7 @@ async fn return_buffered(Taking { session, tags, fresh, late, .. }: Taking) -> O
 struct RabbitReceipt {
     publisher: Arc<RabbitPublisher>,
     session: Arc<Session>,
+    acknowledgements: Arc<Acknowledgements>,
     acker: Acker,
     id: Option<String>,
     body: Vec<u8>,
@@ -310,9 +322,7 @@ impl RabbitReceipt {
     /// Only `Ok(true)` is an acknowledgement; anything else means that the broker will deliver the
     /// message again.
     async fn acknowledge(&self) -> Result<(), Fault> {
-        let acker = self.acker.clone();
-        let written = async move { acker.ack(BasicAckOptions::default()).await };
-        let result = timeout(STEP, self.publisher.together.run(written)).await;
+        let result = timeout(STEP, self.acknowledgements.run(self.acker.clone())).await;
         if matches!(result, Ok(Some(Ok(true)))) {
             return Ok(());
         }

@@ -30,8 +30,7 @@ const CONFIRM: Duration = Duration::from_secs(4);
 /// Publishes, and returns only when the broker has confirmed.
 pub struct RabbitPublisher {
     pub(super) supervisor: Supervisor,
-    /// What waits for confirms and acknowledgements.
-    pub(super) together: Together,
+    confirms: Together<Publishing, Result<(), Unconfirmed>>,
     clock: Arc<dyn Clock>,
     events: ShortString,
     metrics: Arc<Metrics>,
@@ -56,8 +55,8 @@ impl RabbitPublisher {
         let metrics = Arc::clone(&broker.metrics);
         let most_dead_letters = broker.config.names.capacity.dead_letters;
         let supervisor = Supervisor::start(broker, ConnectionName::Publisher);
-        let together = Together::start();
-        Self { supervisor, together, clock, events, metrics, most_dead_letters }
+        let confirms = Together::start(confirmed);
+        Self { supervisor, confirms, clock, events, metrics, most_dead_letters }
     }
 
     /// Counts the letter that a full queue dropped for a new one. The broker tells nobody: whether
@@ -76,6 +75,13 @@ impl RabbitPublisher {
         let unavailable = |detail| Fault::transient(Reason::QueueUnavailable, detail);
         let session =
             self.supervisor.now().ok_or_else(|| unavailable("not connected to the broker"))?;
+        let publishing = Publishing {
+            session: Arc::clone(&session),
+            exchange: self.events.clone(),
+            key: routing_key(destination),
+            properties: self.properties(&message),
+            body: message.body.to_vec(),
+        };
         // A blocked broker reads nothing, so waiting is useless. It may still store the message
         // when it reads again; the claim makes that copy harmless.
         let result = tokio::select! {
@@ -83,19 +89,19 @@ impl RabbitPublisher {
             () = session.blocked() => {
                 return Err(Fault::transient(Reason::QueueBlocked, "the broker blocks publishing"));
             }
-            result = timeout(CONFIRM, self.publish_once(&session, destination, &message)) => result,
+            result = timeout(CONFIRM, self.confirms.run(publishing)) => result,
         };
         match result {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(Unconfirmed::Full)) => Err(Fault::transient(Reason::QueueFull, FULL)),
-            Ok(Err(Unconfirmed::Unroutable)) => {
+            Ok(Some(Ok(()))) => Ok(()),
+            Ok(Some(Err(Unconfirmed::Full))) => Err(Fault::transient(Reason::QueueFull, FULL)),
+            Ok(None | Some(Err(Unconfirmed::Unroutable))) => {
                 // Work queue and fallback are gone: a new session declares them again. lapin may
                 // have attributed this return to the wrong one of several publishes in flight, so
                 // none on that channel is trusted.
                 session.fail();
                 Err(unavailable("the broker has no queue for the message"))
             }
-            Ok(Err(Unconfirmed::Error(error))) => {
+            Ok(Some(Err(Unconfirmed::Error(error)))) => {
                 session.fail();
                 Err(classify(&error))
             }
@@ -104,19 +110,6 @@ impl RabbitPublisher {
                 Err(unavailable("no confirm in time"))
             }
         }
-    }
-
-    fn publish_once(
-        &self,
-        session: &Arc<Session>,
-        destination: Destination,
-        message: &Message<'_>,
-    ) -> impl Future<Output = Result<(), Unconfirmed>> + use<> {
-        let (session, exchange) = (Arc::clone(session), self.events.clone());
-        let (properties, body) = (self.properties(message), message.body.to_vec());
-        let key = routing_key(destination);
-        let confirmed = self.together.run(confirmed(session, exchange, key, properties, body));
-        async move { confirmed.await.unwrap_or(Err(Unconfirmed::Unroutable)) }
     }
 
     fn properties(&self, message: &Message<'_>) -> BasicProperties {
@@ -147,14 +140,18 @@ impl RabbitPublisher {
     }
 }
 
-/// Publishes, and waits for the broker's confirm.
-async fn confirmed(
+/// A message on its way, with everything that it takes.
+struct Publishing {
     session: Arc<Session>,
     exchange: ShortString,
     key: ShortString,
     properties: BasicProperties,
     body: Vec<u8>,
-) -> Result<(), Unconfirmed> {
+}
+
+/// Publishes, and waits for the broker's confirm.
+async fn confirmed(message: Publishing) -> Result<(), Unconfirmed> {
+    let Publishing { session, exchange, key, properties, body } = message;
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let sent = session.channel.basic_publish(exchange, key, options, &body, properties).await;
     let confirmation = sent.map_err(Unconfirmed::Error)?.await.map_err(Unconfirmed::Error)?;

@@ -3,52 +3,46 @@
 //! lapin answers from a thread of its own. Each task that it wakes costs a system call, unless the
 //! task was woken already: one that waits for all answers is woken once for many.
 
-use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     sync::{mpsc, oneshot},
     task::yield_now,
 };
 
-type Waiting = BoxFuture<'static, ()>;
-
 /// The way to the task, which ends with it.
-pub(super) struct Together(mpsc::UnboundedSender<Waiting>);
+pub(super) struct Together<I, O>(mpsc::UnboundedSender<(I, oneshot::Sender<O>)>);
 
-impl Together {
-    /// Starts the task. Must be called within a runtime.
-    pub(super) fn start() -> Self {
+impl<I: Send + 'static, O: Send + 'static> Together<I, O> {
+    /// Starts the task, which runs `answer` for each input. Must be called within a runtime.
+    pub(super) fn start<F, A>(answer: F) -> Self
+    where
+        F: Fn(I) -> A + Send + 'static,
+        A: Future<Output = O> + Send + 'static,
+    {
         let (sender, waiting) = mpsc::unbounded_channel();
-        tokio::spawn(wait_until_closed(waiting));
+        tokio::spawn(answer_until_closed(waiting, answer));
         Self(sender)
     }
 
-    /// Runs the future as long as the caller waits: a broker that blocks gets no more later than was
-    /// asked for. `None` only if the runtime ends. Keeps nothing of the future in the caller's own.
-    pub(super) fn run<T, F>(&self, future: F) -> impl Future<Output = Option<T>> + use<T, F>
-    where
-        T: Send + 'static,
-        F: Future<Output = T> + Send + 'static,
-    {
-        let (mut value, done) = oneshot::channel();
-        let whole = Box::pin(async move {
-            tokio::select! {
-                biased;
-                () = value.closed() => {}
-                result = future => drop(value.send(result)),
-            }
-        });
-        let begun = self.0.send(whole);
+    /// Answers this input. `None` only if the runtime ends. Keeps nothing of the input in the
+    /// caller's future.
+    pub(super) fn run(&self, input: I) -> impl Future<Output = Option<O>> + use<I, O> {
+        let (answer, answered) = oneshot::channel();
+        let begun = self.0.send((input, answer));
         async move {
             begun.ok()?;
-            done.await.ok()
+            answered.await.ok()
         }
     }
 }
 
-/// Most futures that are begun at once.
+/// Most inputs that are begun at once.
 const AT_ONCE: usize = 64;
 
-async fn wait_until_closed(mut waiting: mpsc::UnboundedReceiver<Waiting>) {
+async fn answer_until_closed<I, O, A: Future<Output = O>>(
+    mut waiting: mpsc::UnboundedReceiver<(I, oneshot::Sender<O>)>,
+    answer: impl Fn(I) -> A,
+) {
     let mut running = FuturesUnordered::new();
     let mut begun = Vec::with_capacity(AT_ONCE);
     loop {
@@ -66,14 +60,24 @@ async fn wait_until_closed(mut waiting: mpsc::UnboundedReceiver<Waiting>) {
         {
             begun.push(more);
         }
-        running.extend(begun.drain(..));
+        running.extend(begun.drain(..).map(|(input, asked)| send(answer(input), asked)));
     }
     while running.next().await.is_some() {}
 }
 
+/// Sends the answer, which is waited for as long as somebody wants it: a broker that blocks gets no
+/// more later than was asked for.
+async fn send<O>(answer: impl Future<Output = O>, mut to: oneshot::Sender<O>) {
+    tokio::select! {
+        biased;
+        () = to.closed() => {}
+        answer = answer => drop(to.send(answer)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{future::pending, sync::Arc};
 
     use tokio::sync::Notify;
 
@@ -81,29 +85,31 @@ mod tests {
 
     #[tokio::test]
     async fn each_caller_gets_its_own_answer_and_the_last_may_be_first() {
-        let (together, first) = (Arc::new(Together::start()), Arc::new(Notify::new()));
-        let (waits, notified) = (Arc::clone(&together), Arc::clone(&first));
-        let slow = tokio::spawn(async move {
-            waits
-                .run(async move {
+        let first = Arc::new(Notify::new());
+        let notified = Arc::clone(&first);
+        let together = Together::start(move |number| {
+            let notified = Arc::clone(&notified);
+            async move {
+                if number == 1 {
                     notified.notified().await;
-                    1
-                })
-                .await
+                }
+                number
+            }
         });
-        assert_eq!(together.run(async { 2 }).await, Some(2));
+        let slow = tokio::spawn(together.run(1));
+        assert_eq!(together.run(2).await, Some(2));
         first.notify_one();
         assert_eq!(slow.await.expect("no panic"), Some(1));
     }
 
     #[tokio::test]
     async fn what_nobody_waits_for_ends() {
-        let (together, (done, ended)) = (Together::start(), oneshot::channel::<()>());
-        let whole = together.run(async move {
-            let _held = done;
-            std::future::pending::<()>().await;
+        let (done, ended) = oneshot::channel::<()>();
+        let together = Together::start(async move |held: oneshot::Sender<()>| {
+            pending::<()>().await;
+            drop(held);
         });
-        let mut whole = Box::pin(whole);
+        let mut whole = Box::pin(together.run(done));
         assert!(futures_util::poll!(&mut whole).is_pending());
         drop(whole);
         assert!(ended.await.is_err(), "dropped, and what it held with it");
