@@ -14,10 +14,11 @@ use std::{
 
 use domain::fault::{Fault, Reason};
 use parking_lot::Mutex;
+use runtime::clock::wait_until;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, timeout},
 };
 
 /// Most calls at once; each has a descriptor.
@@ -71,7 +72,7 @@ impl Gate {
         let place = timeout(LONGEST_WAIT, self.calls.acquire()).await;
         let Ok(Ok(place)) = place else { return Err(busy(LONGEST_WAIT)) };
         let turn = self.turn(calls)?;
-        sleep_until(turn).await;
+        wait_until(turn).await;
         Ok(Pass(place))
     }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use domain::fault::{Fault, Reason};
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep_until};
+use runtime::clock::wait_until;
+use tokio::time::Instant;
 
 /// Reads that may start at once after a quiet time.
 const BURST: u32 = 20;
@@ -52,7 +53,7 @@ impl Gate {
             state.due = due + self.interval;
             turn
         };
-        sleep_until(turn).await;
+        wait_until(turn).await;
         Ok(())
     }
 

@@ -3,7 +3,8 @@
 use std::{collections::VecDeque, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep_until};
+use runtime::clock::wait_until;
+use tokio::time::Instant;
 
 /// A rate stays halved for so long.
 const HALVED_FOR: Duration = Duration::from_secs(30);
@@ -53,7 +54,7 @@ impl Pace {
         if self.rate(Instant::now()).is_some() {
             let mut next = self.turn.lock().await;
             if let Some(next) = *next {
-                sleep_until(next).await;
+                wait_until(next).await;
             }
             let now = Instant::now();
             *next = self.rate(now).map(|rate| now + Duration::from_secs_f64(1.0 / rate));
