@@ -16,7 +16,7 @@ use runtime::trace;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
-    time::interval,
+    time::{Interval, MissedTickBehavior, interval},
 };
 use tracing::Instrument as _;
 
@@ -35,8 +35,10 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// delivered again.
 pub async fn run(worker: Arc<Worker>, mut queue: Box<dyn Consume>) {
     let (permits, system) = (Arc::new(Semaphore::new(worker.config.concurrency)), queue.system());
-    let mut working = JoinSet::new();
-    while let Some((permit, delivery)) = next(&worker, &permits, queue.as_mut(), &mut working).await
+    let (mut working, mut ticks) = (JoinSet::new(), interval(HEARTBEAT));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while let Some((permit, delivery)) =
+        next(&worker, &permits, queue.as_mut(), &mut working, &mut ticks).await
     {
         let worker = Arc::clone(&worker);
         working.spawn(async move {
@@ -60,9 +62,9 @@ async fn next(
     permits: &Arc<Semaphore>,
     queue: &mut dyn Consume,
     working: &mut JoinSet<()>,
+    ticks: &mut Interval,
 ) -> Option<(OwnedSemaphorePermit, Delivery)> {
     let mut taking = Box::pin(take(worker, permits, queue));
-    let mut ticks = interval(HEARTBEAT);
     loop {
         tokio::select! {
             biased;
