@@ -34,10 +34,11 @@ fn binary() -> OsString {
         .unwrap_or_else(|| env!("CARGO_BIN_EXE_authpost").into())
 }
 
-/// `authpost` with nothing of our own environment.
+/// `authpost` with nothing of our own environment but its number of threads, which benchmarks vary.
 pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(binary());
-    command.args(args).env_clear().stdin(Stdio::null());
+    let threads = std::env::var_os("AUTHPOST_THREADS").map(|count| ("AUTHPOST_THREADS", count));
+    command.args(args).env_clear().envs(threads).stdin(Stdio::null());
     command
 }
 
