@@ -16,7 +16,7 @@ use futures_util::{
 };
 use jiff::Timestamp;
 use lapin::{
-    Acker, Consumer,
+    Consumer,
     message::Delivery as RawDelivery,
     options::{
         BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
@@ -57,11 +57,22 @@ pub struct RabbitConsumer {
     taking: Option<Taking>,
 }
 
-/// Acknowledges deliveries, and answers what lapin says.
-type Acknowledgements = Together<Acker, lapin::Result<bool>>;
+/// Acknowledges deliveries, and answers whether their session still counted then.
+type Acknowledgements = Together<Delivered, lapin::Result<bool>>;
 
-async fn acknowledge(acker: Acker) -> lapin::Result<bool> {
-    acker.ack(BasicAckOptions::default()).await
+/// A delivery, as the broker knows it.
+struct Delivered {
+    session: Arc<Session>,
+    tag: u64,
+}
+
+/// Acknowledges on the channel itself. lapin's `Acker` does that in a task of its own, after waking
+/// lapin's thread once more.
+async fn acknowledge(Delivered { session, tag }: Delivered) -> lapin::Result<bool> {
+    if session.is_over() {
+        return Ok(false);
+    }
+    session.channel.basic_ack(tag, BasicAckOptions::default()).await.map(|()| true)
 }
 
 struct Taking {
@@ -183,7 +194,7 @@ impl RabbitConsumer {
             publisher: Arc::clone(&self.publisher),
             session: Arc::clone(session),
             acknowledgements: Arc::clone(&self.acknowledgements),
-            acker: raw.acker,
+            tag: raw.delivery_tag,
             id: event.as_ref().ok().map(|event| event.event_id.to_string()),
             body: raw.data,
             attempt,
@@ -264,7 +275,7 @@ struct RabbitReceipt {
     publisher: Arc<RabbitPublisher>,
     session: Arc<Session>,
     acknowledgements: Arc<Acknowledgements>,
-    acker: Acker,
+    tag: u64,
     id: Option<String>,
     body: Vec<u8>,
     attempt: u32,
@@ -322,7 +333,8 @@ impl RabbitReceipt {
     /// Only `Ok(true)` is an acknowledgement; anything else means that the broker will deliver the
     /// message again.
     async fn acknowledge(&self) -> Result<(), Fault> {
-        let result = timeout(STEP, self.acknowledgements.run(self.acker.clone())).await;
+        let delivered = Delivered { session: Arc::clone(&self.session), tag: self.tag };
+        let result = timeout(STEP, self.acknowledgements.run(delivered)).await;
         if matches!(result, Ok(Some(Ok(true)))) {
             return Ok(());
         }
