@@ -19,7 +19,7 @@ use tokio::{sync::mpsc, time::sleep};
 
 use super::{
     OBJECT, USER,
-    call::{Call, Script},
+    call::{Script, Words},
     connection::RedisConnection,
     event_key, index, user_key,
 };
@@ -82,12 +82,12 @@ impl Noter {
             {
                 batch.push(more);
             }
-            let mut call = self.script.call(4 * batch.len(), 2 + 6 * batch.len());
-            call.arg(milliseconds(records::KEPT)).arg(milliseconds(USER_KEPT));
+            let mut words = Words::with_room(4 * batch.len(), 2 + 6 * batch.len());
+            words.arg(milliseconds(records::KEPT)).arg(milliseconds(USER_KEPT));
             for (event, accepted_at) in &batch {
-                self.add(&mut call, event, *accepted_at);
+                self.add(&mut words, event, *accepted_at);
             }
-            if let Err(fault) = self.connection.call::<i64>(&call).await {
+            if let Err(fault) = self.connection.call::<i64>(&self.script.with(words)).await {
                 tracing::debug!(%fault, events = batch.len(), "cannot note accepted events");
                 self.metrics.records_dropped(batch.len());
             }
@@ -95,16 +95,13 @@ impl Noter {
         }
     }
 
-    fn add(&self, call: &mut Call<'_>, event: &QueuedEvent, accepted_at: Timestamp) {
+    fn add(&self, words: &mut Words, event: &QueuedEvent, accepted_at: Timestamp) {
         let record = event_key(&self.prefix, &event.event_id);
         let [by_object, by_user] = index::of(&self.prefix, event);
         // Without a user, the script does not use the last key.
-        let user = event
-            .user_id
-            .as_ref()
-            .map_or_else(|| record.clone(), |user| user_key(&self.prefix, user));
-        call.key(record).key(by_object).key(by_user).key(user);
-        add_facts(call, event, accepted_at);
+        let user = event.user_id.as_ref().map_or(record, |user| user_key(&self.prefix, user));
+        words.key(record).key(by_object).key(by_user).key(user);
+        add_facts(words, event, accepted_at);
     }
 }
 
@@ -115,15 +112,12 @@ pub(super) fn with_create(script: &str) -> Script {
 
 /// Adds the arguments of `create`. Times are distances from the event's creation, which take less
 /// memory.
-pub(super) fn add_facts(call: &mut Call<'_>, event: &QueuedEvent, accepted_at: Timestamp) {
+pub(super) fn add_facts(words: &mut Words, event: &QueuedEvent, accepted_at: Timestamp) {
     let created = event.created_at.as_millisecond();
-    call.arg(index::short(event.object_id.as_str(), OBJECT))
-        .arg(
-            event
-                .user_id
-                .as_ref()
-                .map_or_else(String::new, |user| index::short(user.as_str(), USER)),
-        )
+    let user = event.user_id.as_ref().map(|user| index::short(user.as_str(), USER));
+    words
+        .arg(&*index::short(event.object_id.as_str(), OBJECT))
+        .arg(user.as_deref().unwrap_or_default())
         .arg(created)
         .arg(event.expires_at.as_millisecond() - created)
         .arg(accepted_at.as_millisecond() - created)

@@ -98,7 +98,7 @@ impl RedisClaims {
             .arg(milliseconds(lease))
             .arg(milliseconds(done.max(lease + sending + UNFINISHED_KEPT)))
             .arg(subject.attempt);
-        add_facts(&mut call, event, event.received_at);
+        add_facts(call.words(), event, event.received_at);
         if let Some(user) = subject.user() {
             call.key(user_key(&self.prefix, user));
             call.arg(u8::from(subject.gives_way)).arg(self.user_kept());

@@ -24,8 +24,8 @@ impl RedisLanguages {
         Self { connection }
     }
 
-    fn key(&self, user: &UserId) -> String {
-        format!("{}:language:{user}", self.connection.prefix())
+    fn key<'a>(&'a self, user: &'a UserId) -> [&'a str; 3] {
+        [self.connection.prefix(), ":language:", user.as_str()]
     }
 }
 

@@ -38,16 +38,16 @@ const OBJECT: &str = "magic_auth_";
 const USER: &str = "user_";
 
 /// The key of an event's claim.
-fn event_key(prefix: &str, event_id: &EventId) -> String {
-    [prefix, ":event:", event_id.as_str()].concat()
+fn event_key<'a>(prefix: &'a str, event_id: &'a EventId) -> [&'a str; 3] {
+    [prefix, ":event:", event_id.as_str()]
 }
 
 /// The key of what is known of a user's events.
-fn user_key(prefix: &str, user: &UserId) -> String {
-    [prefix, ":person:", user.as_str()].concat()
+fn user_key<'a>(prefix: &'a str, user: &'a UserId) -> [&'a str; 3] {
+    [prefix, ":person:", user.as_str()]
 }
 
 /// The key of when the next mail is due, by the limit for all users.
-fn mails_key(prefix: &str) -> String {
-    format!("{prefix}:mails")
+fn mails_key(prefix: &str) -> [&str; 2] {
+    [prefix, ":mails"]
 }

@@ -18,8 +18,8 @@ impl RedisNonces {
         Self { connection }
     }
 
-    fn key(&self, nonce: &str) -> String {
-        format!("{}:spent:{nonce}", self.connection.prefix())
+    fn key<'a>(&'a self, nonce: &'a str) -> [&'a str; 3] {
+        [self.connection.prefix(), ":spent:", nonce]
     }
 }
 

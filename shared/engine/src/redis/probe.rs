@@ -11,7 +11,7 @@ const KEPT: u64 = 1000;
 /// them stands in its way.
 pub(super) async fn probe(connection: &RedisConnection) -> Result<(), Fault> {
     let script = with_create(include_str!("scripts/claim.lua"));
-    let mut call = script.key(format!("{}:event:probe", connection.prefix()));
+    let mut call = script.key([connection.prefix(), ":event:probe"]);
     // The lease ends at once, so that the next probe makes a claim as well.
     call.arg("probe").arg(0).arg(KEPT);
     connection.call::<redis::Value>(&call).await.map(drop)
