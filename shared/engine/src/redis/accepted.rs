@@ -14,6 +14,7 @@ use domain::{
     records,
 };
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use runtime::metrics::Metrics;
 use tokio::{sync::mpsc, time::sleep};
 
@@ -24,7 +25,7 @@ use super::{
     event_key, index, user_key,
 };
 
-/// Most notes that wait. What is over it is not noted.
+/// Most notes that wait or are on their way. What is over it is not noted.
 const WAITING: usize = 4096;
 
 /// Most notes in one call.
@@ -33,13 +34,13 @@ const BATCH: usize = 64;
 /// How long a note waits for others: a call for many costs little more than one for one.
 const GATHERED: Duration = Duration::from_millis(5);
 
-/// An event, and when it was accepted.
-type Note = (QueuedEvent, Timestamp);
-
 /// A [`Publish`] that notes what was published.
 pub struct NotingPublisher {
     publisher: Arc<dyn Publish>,
-    notes: mpsc::Sender<Note>,
+    prefix: String,
+    waiting: Arc<Mutex<Waiting>>,
+    /// Says that there is a new batch. Its end is the end of the task.
+    begun: mpsc::Sender<()>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 }
@@ -52,56 +53,89 @@ impl NotingPublisher {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let (notes, waiting) = mpsc::channel(WAITING);
-        let writer = Noter {
-            prefix: connection.prefix().to_owned(),
+        let (prefix, waiting) = (connection.prefix().to_owned(), Arc::default());
+        let (begun, batches) = mpsc::channel(1);
+        let noter = Noter {
             connection,
+            waiting: Arc::clone(&waiting),
             script: with_create(include_str!("scripts/accepted.lua")),
             metrics: Arc::clone(&metrics),
         };
-        tokio::spawn(writer.note_until_closed(waiting));
-        Self { publisher, notes, clock, metrics }
+        tokio::spawn(noter.note_until_closed(batches));
+        Self { publisher, prefix, waiting, begun, clock, metrics }
+    }
+
+    fn note(&self, event: &QueuedEvent) {
+        let accepted_at = self.clock.now();
+        let mut waiting = self.waiting.lock();
+        if waiting.notes == WAITING {
+            return self.metrics.records_dropped(1);
+        }
+        waiting.notes += 1;
+        if waiting.batches.last().is_none_or(|batch| batch.notes == BATCH) {
+            waiting.batches.push(Batch::new());
+            // Full, it says that already.
+            self.begun.try_send(()).unwrap_or_default();
+        }
+        if let Some(batch) = waiting.batches.last_mut() {
+            batch.add(&self.prefix, event, accepted_at);
+        }
     }
 }
 
-/// Writes notes in batches, in order.
+/// Notes that were not sent yet.
+#[derive(Default)]
+struct Waiting {
+    batches: Vec<Batch>,
+    /// In the batches, and in those on their way.
+    notes: usize,
+}
+
+/// Notes for one call, in the form in which they are sent.
+struct Batch {
+    words: Words,
+    notes: usize,
+}
+
+impl Batch {
+    fn new() -> Self {
+        let mut words = Words::with_room(32, 48);
+        words.arg(milliseconds(records::KEPT)).arg(milliseconds(USER_KEPT));
+        Self { words, notes: 0 }
+    }
+
+    fn add(&mut self, prefix: &str, event: &QueuedEvent, accepted_at: Timestamp) {
+        let record = event_key(prefix, &event.event_id);
+        let [by_object, by_user] = index::of(prefix, event);
+        // Without a user, the script does not use the last key.
+        let user = event.user_id.as_ref().map_or(record, |user| user_key(prefix, user));
+        self.words.key(record).key(by_object).key(by_user).key(user);
+        add_facts(&mut self.words, event, accepted_at);
+        self.notes += 1;
+    }
+}
+
+/// Sends notes in batches, in order.
 struct Noter {
     connection: Arc<RedisConnection>,
-    prefix: String,
+    waiting: Arc<Mutex<Waiting>>,
     script: Script,
     metrics: Arc<Metrics>,
 }
 
 impl Noter {
-    async fn note_until_closed(self, mut waiting: mpsc::Receiver<Note>) {
-        let mut batch = Vec::with_capacity(BATCH);
-        while waiting.recv_many(&mut batch, BATCH).await > 0 {
+    async fn note_until_closed(self, mut begun: mpsc::Receiver<()>) {
+        while begun.recv().await.is_some() {
             sleep(GATHERED).await;
-            while batch.len() < BATCH
-                && let Ok(more) = waiting.try_recv()
-            {
-                batch.push(more);
+            let batches = std::mem::take(&mut self.waiting.lock().batches);
+            for Batch { words, notes } in batches {
+                if let Err(fault) = self.connection.call::<i64>(&self.script.with(words)).await {
+                    tracing::debug!(%fault, events = notes, "cannot note accepted events");
+                    self.metrics.records_dropped(notes);
+                }
+                self.waiting.lock().notes -= notes;
             }
-            let mut words = Words::with_room(4 * batch.len(), 2 + 6 * batch.len());
-            words.arg(milliseconds(records::KEPT)).arg(milliseconds(USER_KEPT));
-            for (event, accepted_at) in &batch {
-                self.add(&mut words, event, *accepted_at);
-            }
-            if let Err(fault) = self.connection.call::<i64>(&self.script.with(words)).await {
-                tracing::debug!(%fault, events = batch.len(), "cannot note accepted events");
-                self.metrics.records_dropped(batch.len());
-            }
-            batch.clear();
         }
-    }
-
-    fn add(&self, words: &mut Words, event: &QueuedEvent, accepted_at: Timestamp) {
-        let record = event_key(&self.prefix, &event.event_id);
-        let [by_object, by_user] = index::of(&self.prefix, event);
-        // Without a user, the script does not use the last key.
-        let user = event.user_id.as_ref().map_or(record, |user| user_key(&self.prefix, user));
-        words.key(record).key(by_object).key(by_user).key(user);
-        add_facts(words, event, accepted_at);
     }
 }
 
@@ -128,9 +162,7 @@ pub(super) fn add_facts(words: &mut Words, event: &QueuedEvent, accepted_at: Tim
 impl Publish for NotingPublisher {
     async fn publish(&self, event: &QueuedEvent) -> Result<(), Fault> {
         self.publisher.publish(event).await?;
-        if self.notes.try_send((event.clone(), self.clock.now())).is_err() {
-            self.metrics.records_dropped(1);
-        }
+        self.note(event);
         Ok(())
     }
 
@@ -142,3 +174,6 @@ impl Publish for NotingPublisher {
         self.publisher.system()
     }
 }
+
+#[cfg(test)]
+mod tests;
