@@ -312,8 +312,13 @@ impl RabbitReceipt {
     ) -> Result<(), Fault> {
         let mut failures = 0;
         loop {
-            let message =
-                Message { body: &self.body, id: self.id.as_deref(), attempt, reason, detail };
+            let message = Message {
+                body: self.body.clone(),
+                id: self.id.clone(),
+                attempt,
+                reason,
+                detail: detail.to_owned(),
+            };
             match self.publisher.send(destination, message).await {
                 Ok(()) => return Ok(()),
                 Err(fault) => {

@@ -100,9 +100,8 @@ impl RabbitOperator {
         action: Action,
     ) -> Result<(DeadLetter, Action), Fault> {
         if action == Action::Redrive {
-            let id = letter.event.as_ref().ok().map(|event| event.event_id.as_str());
-            let copy =
-                Message { body: &delivery.data, id, attempt: 1, reason: Reason::None, detail: "" };
+            let id = letter.event.as_ref().ok().map(|event| &event.event_id);
+            let copy = Message::first(delivery.data, id);
             self.publisher.send(Destination::Work, copy).await?;
         }
         if matches!(action, Action::Redrive | Action::Purge)

@@ -7,6 +7,7 @@ use domain::{
     clock::Clock,
     event::QueuedEvent,
     fault::{Fault, Reason},
+    ids::EventId,
     queue::Publish,
 };
 use lapin::{
@@ -18,7 +19,7 @@ use runtime::metrics::{Metrics, labels::ConnectionName};
 use tokio::time::timeout;
 
 use super::{
-    ATTEMPT, DETAIL, REASON, classify,
+    ATTEMPT, DETAIL, QUEUED_AT, REASON, classify,
     supervisor::{Broker, Session, Supervisor},
     together::Together,
     topology::{Destination, routing_key},
@@ -32,18 +33,25 @@ pub struct RabbitPublisher {
     pub(super) supervisor: Supervisor,
     confirms: Together<Publishing, Result<(), Unconfirmed>>,
     clock: Arc<dyn Clock>,
-    events: ShortString,
     metrics: Arc<Metrics>,
     most_dead_letters: u64,
 }
 
 /// A message to publish: the bytes of the event, with what we know about them in headers.
-pub(super) struct Message<'a> {
-    pub(super) body: &'a [u8],
-    pub(super) id: Option<&'a str>,
+pub(super) struct Message {
+    pub(super) body: Vec<u8>,
+    pub(super) id: Option<String>,
     pub(super) attempt: u32,
     pub(super) reason: Reason,
-    pub(super) detail: &'a str,
+    pub(super) detail: String,
+}
+
+impl Message {
+    /// A message for the first attempt.
+    pub(super) fn first(body: Vec<u8>, id: Option<&EventId>) -> Self {
+        let id = id.map(|id| id.as_str().to_owned());
+        Self { body, id, attempt: 1, reason: Reason::None, detail: String::new() }
+    }
 }
 
 const FULL: &str = "the broker refused the message: its queue is full";
@@ -55,8 +63,8 @@ impl RabbitPublisher {
         let metrics = Arc::clone(&broker.metrics);
         let most_dead_letters = broker.config.names.capacity.dead_letters;
         let supervisor = Supervisor::start(broker, ConnectionName::Publisher);
-        let confirms = Together::start(confirmed);
-        Self { supervisor, confirms, clock, events, metrics, most_dead_letters }
+        let confirms = Together::start(move |message| confirmed(events.clone(), message));
+        Self { supervisor, confirms, clock, metrics, most_dead_letters }
     }
 
     /// Counts the letter that a full queue dropped for a new one. The broker tells nobody: whether
@@ -70,18 +78,13 @@ impl RabbitPublisher {
     pub(super) async fn send(
         &self,
         destination: Destination,
-        message: Message<'_>,
+        message: Message,
     ) -> Result<(), Fault> {
         let unavailable = |detail| Fault::transient(Reason::QueueUnavailable, detail);
         let session =
             self.supervisor.now().ok_or_else(|| unavailable("not connected to the broker"))?;
-        let publishing = Publishing {
-            session: Arc::clone(&session),
-            exchange: self.events.clone(),
-            key: routing_key(destination),
-            properties: self.properties(&message),
-            body: message.body.to_vec(),
-        };
+        let now = u64::try_from(self.clock.now().as_millisecond()).unwrap_or(0);
+        let publishing = Publishing { session: Arc::clone(&session), destination, message, now };
         // A blocked broker reads nothing, so waiting is useless. It may still store the message
         // when it reads again; the claim makes that copy harmless.
         let result = tokio::select! {
@@ -111,48 +114,24 @@ impl RabbitPublisher {
             }
         }
     }
-
-    fn properties(&self, message: &Message<'_>) -> BasicProperties {
-        let now = u64::try_from(self.clock.now().as_millisecond()).unwrap_or(0);
-        let mut headers = FieldTable::default();
-        headers.insert(
-            ATTEMPT.into(),
-            AMQPValue::LongInt(i32::try_from(message.attempt).unwrap_or(i32::MAX)),
-        );
-        if message.reason != Reason::None {
-            headers.insert(REASON.into(), AMQPValue::LongString(message.reason.label().into()));
-            headers.insert(DETAIL.into(), AMQPValue::LongString(message.detail.into()));
-        }
-        // AMQP timestamps are whole seconds, too coarse for the age of a code.
-        headers.insert(
-            super::QUEUED_AT.into(),
-            AMQPValue::LongLongInt(i64::try_from(now).unwrap_or(i64::MAX)),
-        );
-        let properties = BasicProperties::default()
-            .with_delivery_mode(2)
-            .with_content_type("application/json".into())
-            .with_timestamp(now / 1000)
-            .with_headers(headers);
-        match message.id {
-            Some(id) => properties.with_message_id(id.into()),
-            None => properties,
-        }
-    }
 }
 
 /// A message on its way, with everything that it takes.
 struct Publishing {
     session: Arc<Session>,
-    exchange: ShortString,
-    key: ShortString,
-    properties: BasicProperties,
-    body: Vec<u8>,
+    destination: Destination,
+    message: Message,
+    /// The time, in milliseconds since 1970.
+    now: u64,
 }
 
 /// Publishes, and waits for the broker's confirm.
-async fn confirmed(message: Publishing) -> Result<(), Unconfirmed> {
-    let Publishing { session, exchange, key, properties, body } = message;
+async fn confirmed(exchange: ShortString, publishing: Publishing) -> Result<(), Unconfirmed> {
+    let Publishing { session, destination, message, now } = publishing;
+    let Message { body, id, attempt, reason, detail } = message;
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let properties = properties(id, headers(attempt, (reason, detail), now), now);
+    let key = routing_key(destination);
     let sent = session.channel.basic_publish(exchange, key, options, &body, properties).await;
     let confirmation = sent.map_err(Unconfirmed::Error)?.await.map_err(Unconfirmed::Error)?;
     match confirmation {
@@ -161,6 +140,32 @@ async fn confirmed(message: Publishing) -> Result<(), Unconfirmed> {
         // Returned; or confirmed on a session that has ended since: it may be stored, but that is
         // not certain.
         Confirmation::Ack(_) | Confirmation::NotRequested => Err(Unconfirmed::Unroutable),
+    }
+}
+
+fn headers(attempt: u32, (reason, detail): (Reason, String), now: u64) -> FieldTable {
+    let mut headers = FieldTable::default();
+    let attempt = i32::try_from(attempt).unwrap_or(i32::MAX);
+    headers.insert(ATTEMPT.into(), AMQPValue::LongInt(attempt));
+    if reason != Reason::None {
+        headers.insert(REASON.into(), AMQPValue::LongString(reason.label().into()));
+        headers.insert(DETAIL.into(), AMQPValue::LongString(detail.into()));
+    }
+    // AMQP timestamps are whole seconds, too coarse for the age of a code.
+    let queued_at = i64::try_from(now).unwrap_or(i64::MAX);
+    headers.insert(QUEUED_AT.into(), AMQPValue::LongLongInt(queued_at));
+    headers
+}
+
+fn properties(id: Option<String>, headers: FieldTable, now: u64) -> BasicProperties {
+    let properties = BasicProperties::default()
+        .with_delivery_mode(2)
+        .with_content_type("application/json".into())
+        .with_timestamp(now / 1000)
+        .with_headers(headers);
+    match id {
+        Some(id) => properties.with_message_id(id.into()),
+        None => properties,
     }
 }
 
@@ -176,14 +181,7 @@ enum Unconfirmed {
 #[async_trait]
 impl Publish for RabbitPublisher {
     async fn publish(&self, event: &QueuedEvent) -> Result<(), Fault> {
-        let body = event.encode();
-        let message = Message {
-            body: &body,
-            id: Some(event.event_id.as_str()),
-            attempt: 1,
-            reason: Reason::None,
-            detail: "",
-        };
+        let message = Message::first(event.encode(), Some(&event.event_id));
         self.send(Destination::Work, message).await
     }
 
