@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use hyper::{
-    Method, Request, StatusCode,
-    body::Incoming,
+    Method, StatusCode,
     header::{ALLOW, HeaderValue},
 };
-use runtime::http::{Answer, Connection, answer, json, problem};
+use runtime::http::{Answer, Received, answer, json, problem};
 use serde_json::json;
 
 use crate::{
@@ -71,7 +70,7 @@ pub const TABLE: &[(&str, Endpoint)] = &[
 ];
 
 /// Routes a request. The trailing slash is optional: the documented webhook URL has one.
-pub(crate) async fn route(ingress: Arc<Ingress>, request: Request<Incoming>) -> Answer {
+pub(crate) async fn route(ingress: Arc<Ingress>, request: Received) -> Answer {
     note_forwarded(&ingress, &request);
     let path = request.uri().path();
     let path = path.strip_suffix('/').unwrap_or(path);
@@ -107,11 +106,11 @@ fn health(ingress: &Ingress) -> Answer {
 
 /// A proxy that is not listed makes all people behind it one client: one of them can use up the
 /// limits of all. Nothing else would say so.
-fn note_forwarded(ingress: &Ingress, request: &Request<Incoming>) {
+fn note_forwarded(ingress: &Ingress, request: &Received) {
     if !request.headers().contains_key(FORWARDED) {
         return;
     }
-    let Some(connection) = request.extensions().get::<Arc<Connection>>() else { return };
+    let connection = request.body().connection();
     if ingress.proxies.trust(connection.peer()) {
         return;
     }

@@ -13,14 +13,13 @@ use domain::{
     webhook::{AuthenticBody, Rejection, SIGNATURE_HEADER, SignedDelivery},
 };
 use hyper::{
-    Request, StatusCode,
-    body::Incoming,
+    StatusCode,
     header::{HeaderValue, RETRY_AFTER},
     http::request::Parts,
 };
 use runtime::{
     failpoint::{self, Point},
-    http::{Answer, BodyError, RETRY_SOON, answer, json, problem},
+    http::{Answer, BodyError, RETRY_SOON, Received, answer, json, problem},
     metrics::labels::{Success, Webhook},
     trace,
 };
@@ -59,22 +58,21 @@ enum Refused {
 ///
 /// Once the body is complete, a task of its own does the work: a sender that hangs up early, or a
 /// proxy whose timeout passes, must not leave an event stored and uncounted.
-pub(crate) async fn accept(ingress: Arc<Ingress>, request: Request<Incoming>) -> Answer {
+pub(crate) async fn accept(ingress: Arc<Ingress>, request: Received) -> Answer {
     let begun = Instant::now();
     let (head, body) = request.into_parts();
-    let body = match ingress.bodies.read(&head, body).await {
+    let body = match ingress.bodies.read(body).await {
         Ok(body) => body,
         Err(error) => return conclude(&ingress, Err(Refused::Body(error)), begun),
     };
-    tokio::spawn(async move { deliver(&ingress, &head, body, begun).await }).await.unwrap_or_else(
-        |_| {
-            problem(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal",
-                "The webhook could not be handled. Send it again.",
-            )
-        },
-    )
+    let delivering = tokio::spawn(async move { deliver(&ingress, &head, body, begun).await });
+    delivering.await.unwrap_or_else(|_| {
+        problem(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "The webhook could not be handled. Send it again.",
+        )
+    })
 }
 
 /// Handles a complete request. A trace starts once the signature is verified, so strangers cannot

@@ -20,14 +20,12 @@ use domain::{
 };
 use futures_util::FutureExt as _;
 use hyper::{
-    Request,
-    body::Incoming,
     header::{ACCEPT_LANGUAGE, HeaderMap},
     http::request::Parts,
 };
 use jiff::SignedDuration;
 use runtime::{
-    http::Answer,
+    http::{Answer, Received},
     metrics::labels::{SignInResult, StateRefusal, Success},
 };
 use secrecy::ExposeSecret as _;
@@ -67,10 +65,7 @@ struct Callback {
     error: Option<String>,
 }
 
-pub(super) async fn answer_callback(
-    service: &Arc<SignInService>,
-    request: Request<Incoming>,
-) -> Answer {
+pub(super) async fn answer_callback(service: &Arc<SignInService>, request: Received) -> Answer {
     let (head, body) = request.into_parts();
     if let Err(wait) = service.callbacks.check(service.client(&head)) {
         service.deps.metrics.sign_in.ended(SignInResult::Limited);

@@ -7,12 +7,11 @@
 
 use domain::sign_in::state::{Attempt, BrowserKey};
 use hyper::{
-    HeaderMap, Request, StatusCode,
-    body::Incoming,
+    HeaderMap, StatusCode,
     header::{HOST, HeaderValue, LOCATION, REFERRER_POLICY},
     http::request::Parts,
 };
-use runtime::http::{self, Answer, json, problem};
+use runtime::http::{self, Answer, Received, json, problem};
 use serde_json::json;
 use url::Url;
 
@@ -23,10 +22,7 @@ use super::{
 };
 
 /// Answers a page with the address.
-pub(super) async fn answer_login_url(
-    service: &SignInService,
-    request: Request<Incoming>,
-) -> Answer {
+pub(super) async fn answer_login_url(service: &SignInService, request: Received) -> Answer {
     let (head, body) = request.into_parts();
     if let Some(refusal) = refuse(service, &head) {
         return refusal;
@@ -46,7 +42,7 @@ pub(super) async fn answer_login_url(
 }
 
 /// Sends a browser on to AuthKit.
-pub(super) fn answer_login(service: &SignInService, request: Request<Incoming>) -> Answer {
+pub(super) fn answer_login(service: &SignInService, request: Received) -> Answer {
     let (head, _) = request.into_parts();
     if let Some(refusal) = refuse(service, &head) {
         return refusal;

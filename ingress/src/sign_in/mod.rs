@@ -23,8 +23,8 @@ mod shared_calls;
 
 use std::sync::Arc;
 
-use hyper::{Method, Request, StatusCode, body::Incoming, header::ORIGIN};
-use runtime::http::{Answer, closing, json, problem, problem_with};
+use hyper::{Method, StatusCode, header::ORIGIN};
+use runtime::http::{Answer, Received, closing, json, problem, problem_with};
 use serde_json::json;
 
 use self::origins::Origins;
@@ -39,9 +39,12 @@ pub use self::{
 pub(crate) async fn answer_sign_in(
     service: Option<Arc<SignInService>>,
     endpoint: Endpoint,
-    request: Request<Incoming>,
+    mut request: Received,
 ) -> Answer {
     let Some(service) = service else { return not_configured(endpoint) };
+    let connection = Arc::clone(request.body().connection());
+    // Beside the head, whose parts outlive the body.
+    request.extensions_mut().insert(connection);
     let origin = request.headers().get(ORIGIN).cloned();
     // A proxy's forward-auth passes on the origin of whatever page the request comes from.
     let asks_whose = endpoint == Endpoint::Session && !is_preflight(&request);
@@ -71,7 +74,7 @@ pub(crate) async fn answer_sign_in(
 }
 
 /// Whether a browser asks if a page of another origin may send a request; not just any OPTIONS.
-pub(crate) fn is_preflight(request: &Request<Incoming>) -> bool {
+pub(crate) fn is_preflight(request: &Received) -> bool {
     request.method() == Method::OPTIONS && request.headers().contains_key(ORIGIN)
 }
 

@@ -17,12 +17,11 @@ use domain::{
 };
 use futures_util::FutureExt as _;
 use hyper::{
-    HeaderMap, Request, StatusCode,
-    body::Incoming,
+    HeaderMap, StatusCode,
     header::{HeaderValue, RETRY_AFTER},
 };
 use runtime::{
-    http::{Answer, json, problem},
+    http::{Answer, Received, json, problem},
     metrics::labels::Refresh,
 };
 use secrecy::{ExposeSecret as _, SecretString};
@@ -42,10 +41,7 @@ const REMEMBERED: std::time::Duration = std::time::Duration::from_mins(1);
 
 /// Exchanges the refresh token for new tokens. Ends with its clients: nobody else could be given
 /// them.
-pub(super) async fn answer_refresh(
-    service: &Arc<SignInService>,
-    request: Request<Incoming>,
-) -> Answer {
+pub(super) async fn answer_refresh(service: &Arc<SignInService>, request: Received) -> Answer {
     let (head, body) = request.into_parts();
     let members = match service.read_json_or(Map::new(), &head, body).await {
         Ok(members) => members,

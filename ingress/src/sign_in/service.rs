@@ -21,12 +21,11 @@ use domain::{
 };
 use hyper::{
     HeaderMap, StatusCode,
-    body::{Body as _, Incoming},
     header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT},
     http::request::Parts,
 };
 use runtime::{
-    http::{Answer, Bodies, Connection, closing, problem},
+    http::{Answer, Bodies, Connection, ReceivedBody, closing, problem},
     log_throttle::LogThrottle,
     metrics::Metrics,
     random::Entropy,
@@ -157,13 +156,13 @@ impl SignInService {
     pub(super) async fn read_json<T: DeserializeOwned>(
         &self,
         head: &Parts,
-        body: Incoming,
+        body: ReceivedBody,
     ) -> Result<T, Answer> {
         if !is_json(&head.headers) {
             let detail = "The body must be JSON, with Content-Type: application/json.";
             return Err(closing(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", detail)));
         }
-        let body = self.bodies.read(head, body).await.map_err(|error| error.answer(MAX_BODY))?;
+        let body = self.bodies.read(body).await.map_err(|error| error.answer(MAX_BODY))?;
         // An object first: a list of values would pass for a struct. serde_json's message could
         // repeat a part of the body, which may be a code.
         serde_json::from_slice::<Map<String, Value>>(&body)
@@ -178,7 +177,7 @@ impl SignInService {
         &self,
         absent: T,
         head: &Parts,
-        body: Incoming,
+        body: ReceivedBody,
     ) -> Result<T, Answer> {
         if body.is_end_stream() {
             return Ok(absent);

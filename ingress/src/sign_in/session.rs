@@ -2,11 +2,10 @@
 
 use domain::sessions::{TokenClaims, UntrustedToken};
 use hyper::{
-    HeaderMap, Request, StatusCode,
-    body::Incoming,
+    HeaderMap, StatusCode,
     header::{HeaderName, HeaderValue, WWW_AUTHENTICATE},
 };
-use runtime::http::{Answer, json, problem};
+use runtime::http::{Answer, Received, json, problem};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -81,7 +80,7 @@ fn return_to(members: Map<String, Value>) -> Result<Option<String>, String> {
 
 /// Clears the cookies, and returns the URL that ends the session at WorkOS. Works for an expired
 /// session and while WorkOS does not answer: signing out must always work.
-pub(super) async fn logout(service: &SignInService, request: Request<Incoming>) -> Answer {
+pub(super) async fn logout(service: &SignInService, request: Received) -> Answer {
     let (head, body) = request.into_parts();
     let return_to = match service.read_json_or(Map::new(), &head, body).await.map(return_to) {
         Ok(Ok(return_to)) => return_to,

@@ -20,14 +20,13 @@ use std::{
 
 use domain::clock::Clock;
 use hyper::{
-    Method, Request, StatusCode,
-    body::Incoming,
+    Method, StatusCode,
     header::{AUTHORIZATION, DATE, HeaderValue},
 };
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use runtime::{
-    http::{self, Answer, Bodies, Limits},
+    http::{self, Answer, Bodies, Limits, Received},
     random::ulid,
 };
 use secrecy::{ExposeSecret as _, SecretString};
@@ -283,7 +282,7 @@ impl StandIn {
 }
 
 /// Every answer has a `Date` header, from the stand-in's clock.
-async fn dated(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
+async fn dated(shared: Arc<Shared>, request: Received) -> Answer {
     let mut answer = answer(Arc::clone(&shared), request).await;
     let date = httpdate::fmt_http_date(SystemTime::from(shared.clock.now()));
     if let Ok(date) = HeaderValue::try_from(date) {
@@ -301,12 +300,12 @@ struct Asked {
     body: String,
 }
 
-async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Answer {
+async fn answer(shared: Arc<Shared>, request: Received) -> Answer {
     let expected = format!("Bearer {}", shared.key.expose_secret());
     let authorized = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes)
         == Some(expected.as_bytes());
     let (head, body) = request.into_parts();
-    let Ok(body) = Bodies::new(MAX_BODY, 64).read(&head, body).await else {
+    let Ok(body) = Bodies::new(MAX_BODY, 64).read(body).await else {
         return refuse(StatusCode::BAD_REQUEST, "Bad Request");
     };
     if shared.quota.lock().as_mut().is_some_and(|quota| !quota.take()) {

@@ -16,13 +16,13 @@ use std::{
     time::Duration,
 };
 
-use hyper::{Method, Request, StatusCode, body::Incoming};
+use hyper::{Method, StatusCode};
 use serde_json::json;
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    http::{self, Answer, Limits},
+    http::{self, Answer, Limits, Received},
     metrics::Metrics,
 };
 
@@ -138,7 +138,7 @@ pub async fn serve(
 ) {
     let limits = Limits::new(CONNECTIONS, Duration::from_secs(1));
     let hosts: Arc<[String]> = hosts.into();
-    let answer = move |request: Request<Incoming>| {
+    let answer = move |request: Received| {
         let (health, metrics, hosts) =
             (Arc::clone(&health), Arc::clone(&metrics), Arc::clone(&hosts));
         async move {
@@ -156,7 +156,7 @@ const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const PATHS: &str = "There are /metrics, /livez and /readyz here.";
 
-async fn respond(request: &Request<Incoming>, health: &Health, metrics: &Metrics) -> Answer {
+async fn respond(request: &Received, health: &Health, metrics: &Metrics) -> Answer {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return http::problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Only GET.");
     }

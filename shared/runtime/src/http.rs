@@ -44,7 +44,7 @@ use self::{
 use crate::log_throttle::LogThrottle;
 
 pub use self::{
-    body::{Bodies, BodyError},
+    body::{Bodies, BodyError, Received, ReceivedBody},
     connection::{Closed, Connection},
 };
 
@@ -153,7 +153,7 @@ pub async fn serve<H, F>(
     on_connection: OnConnection,
     handler: H,
 ) where
-    H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    H: Fn(Received) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
     let (house, hang_ups) =
@@ -238,11 +238,11 @@ fn http_connection<H, F>(
     hang_ups: HangUps,
 ) -> impl GracefulConnection<Error = hyper::Error> + Send + use<H, F>
 where
-    H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    H: Fn(Received) -> F + Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
     let connection = Arc::clone(connection);
-    let service = service_fn(move |mut request: Request<Incoming>| {
+    let service = service_fn(move |request: Request<Incoming>| {
         // Nothing was received since the last answer: it came with the request before it.
         let pipelined = connection.stage().0 == Stage::Idle;
         connection.enter(Stage::Busy);
@@ -251,7 +251,7 @@ where
         // the connection is closed after the answer, and with it what might have been smuggled.
         connection.set_unread_body(!request.body().is_end_stream());
         let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
-        request.extensions_mut().insert(Arc::clone(&connection));
+        let request = request.map(|body| ReceivedBody::new(body, Arc::clone(&connection)));
         let (answer, connection) = (handler(request), Arc::clone(&connection));
         async move {
             if pipelined {

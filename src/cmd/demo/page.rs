@@ -3,8 +3,8 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use domain::{address::EmailAddress, language::LanguageTag};
-use hyper::{Method, Request, StatusCode, body::Incoming, header};
-use runtime::http::{self, Answer, Bodies, Limits};
+use hyper::{Method, StatusCode, header};
+use runtime::http::{self, Answer, Bodies, Limits, Received};
 use sandbox::readable;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -71,7 +71,7 @@ enum What {
     Inbox,
 }
 
-async fn route(asks: Arc<tokio::sync::mpsc::Sender<Ask>>, request: Request<Incoming>) -> Answer {
+async fn route(asks: Arc<tokio::sync::mpsc::Sender<Ask>>, request: Received) -> Answer {
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/") => file("text/html; charset=utf-8", PAGE),
         (&Method::GET, "/page.css") => file("text/css; charset=utf-8", STYLE),
@@ -90,9 +90,8 @@ fn file(kind: &'static str, text: &'static str) -> Answer {
     answer
 }
 
-async fn ask(asks: &tokio::sync::mpsc::Sender<Ask>, request: Request<Incoming>) -> Answer {
-    let (head, body) = request.into_parts();
-    let Ok(body) = Bodies::new(1024, 1).read(&head, body).await else {
+async fn ask(asks: &tokio::sync::mpsc::Sender<Ask>, request: Received) -> Answer {
+    let Ok(body) = Bodies::new(1024, 1).read(request.into_body()).await else {
         return http::problem(
             StatusCode::BAD_REQUEST,
             "unreadable",

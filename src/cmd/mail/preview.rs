@@ -6,11 +6,11 @@ use std::{collections::HashMap, path::Path, process::ExitCode, sync::Arc, time::
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use clap::Args;
 use domain::{clock::Clock as _, ids::ClientId, login_code::Code};
-use hyper::{Method, Request, StatusCode, body::Incoming, header};
+use hyper::{Method, StatusCode, header};
 use parking_lot::Mutex;
 use runtime::{
     clock::SystemClock,
-    http::{self, Answer, Limits},
+    http::{self, Answer, Limits, Received},
 };
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
@@ -103,7 +103,7 @@ async fn serve(port: u16, options: MailOptions) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn route(files: &Files, request: &Request<Incoming>) -> Answer {
+fn route(files: &Files, request: &Received) -> Answer {
     let query = request.uri().query().unwrap_or_default();
     let query: HashMap<String, String> =
         url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();

@@ -8,15 +8,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body_util::BodyExt as _;
-use hyper::{Request, StatusCode, body::Incoming, header::AUTHORIZATION};
+use hyper::{StatusCode, header::AUTHORIZATION};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
     common::v1::{AnyValue, KeyValue, any_value::Value},
     trace::v1::{Span as Sent, status::StatusCode as Ended},
 };
 use prost::Message as _;
-use runtime::http::{self, Limits};
+use runtime::http::{self, Bodies, Limits, Received};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +23,9 @@ use super::{app::free_port, eventually};
 
 /// The header that it requires.
 pub const TOKEN: &str = "Bearer c0llector-token";
+
+/// Most bytes of one batch.
+const MOST: usize = 16 * 1024 * 1024;
 
 /// A running collector. Stops when dropped.
 pub struct Collector {
@@ -113,14 +115,14 @@ impl Collector {
     }
 }
 
-async fn take(request: Request<Incoming>, batches: Arc<Mutex<Vec<Bytes>>>) -> http::Answer {
+async fn take(request: Received, batches: Arc<Mutex<Vec<Bytes>>>) -> http::Answer {
     let (head, body) = request.into_parts();
     let rightly =
         head.uri.path() == "/v1/traces" && head.headers["content-type"] == "application/x-protobuf";
     if !rightly || head.headers.get(AUTHORIZATION).is_none_or(|token| token != TOKEN) {
         return http::problem(StatusCode::FORBIDDEN, "forbidden", "not like this");
     }
-    let batch = body.collect().await.expect("a body").to_bytes();
+    let batch = Bodies::new(MOST, 64).read(body).await.expect("a body");
     batches.lock().expect("not poisoned").push(batch);
     http::answer(StatusCode::OK, "application/x-protobuf", Bytes::new())
 }

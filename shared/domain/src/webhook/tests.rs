@@ -122,6 +122,18 @@ fn a_header_stuffed_with_signatures_is_refused() {
     assert_eq!(verdict(&["s"], Some(&header), "{}", at(5)), Err(Rejection::Malformed));
 }
 
+#[test]
+fn every_byte_is_a_digit_or_none() {
+    for byte in 0..=u8::MAX {
+        let mut text = [b'0'; 64];
+        text[62] = byte;
+        let value = char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok());
+        let read = parse_hex(&text).map(|bytes| bytes[31]);
+        assert_eq!(read, value.map(|value| value << 4), "{byte}");
+    }
+    assert_eq!(parse_hex(&[b'0'; 63]), None);
+}
+
 proptest! {
     #[test]
     fn no_header_panics_or_passes_by_chance(

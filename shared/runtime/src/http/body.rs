@@ -5,14 +5,13 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::{
-    StatusCode,
+    Request, StatusCode,
     body::{Body as _, Incoming},
     header::RETRY_AFTER,
-    http::request::Parts,
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Answer, RETRY_SOON, closing, connection::Connection, occupancy::USUAL, problem};
+use super::{Answer, RETRY_SOON, closing, connection::Connection, problem};
 
 /// Bodies up to this size are always read. WorkOS's `magic_auth.created` is under 1 KiB.
 const SMALL: usize = 16 * 1024;
@@ -66,6 +65,32 @@ impl BodyError {
     }
 }
 
+/// A request as it is received.
+pub type Received = Request<ReceivedBody>;
+
+/// The body of a request, and the connection that it comes on.
+#[derive(Debug)]
+pub struct ReceivedBody {
+    body: Incoming,
+    connection: Arc<Connection>,
+}
+
+impl ReceivedBody {
+    pub(super) fn new(body: Incoming, connection: Arc<Connection>) -> Self {
+        Self { body, connection }
+    }
+
+    /// The connection that the request comes on.
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// Whether there is no body, or nothing left of it.
+    pub fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+}
+
 /// Reads whole bodies.
 ///
 /// Anybody can open a connection and send a body slowly. The memory that this can hold is bounded:
@@ -83,10 +108,9 @@ impl Bodies {
         Self { limit, large: Semaphore::new(large) }
     }
 
-    /// Reads the body of a request with this head, within the time that the head allows it.
-    pub async fn read(&self, head: &Parts, body: Incoming) -> Result<Bytes, BodyError> {
-        let connection = head.extensions.get::<Arc<Connection>>();
-        let patience = connection.map_or(USUAL, |connection| connection.patience());
+    /// Reads a body, within the time that its connection allows it.
+    pub async fn read(&self, body: ReceivedBody) -> Result<Bytes, BodyError> {
+        let ReceivedBody { body, connection } = body;
         let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
         if declared > self.limit {
             return Err(BodyError::TooLarge);
@@ -94,14 +118,12 @@ impl Bodies {
         if body.is_end_stream() {
             return Ok(Bytes::new());
         }
-        let _reading = connection.map(Connection::reading_body);
-        let read = tokio::time::timeout(patience, self.collect(body, declared))
+        let _reading = connection.reading_body();
+        let read = tokio::time::timeout(connection.patience(), self.collect(body, declared))
             .await
             .unwrap_or(Err(BodyError::TooSlow));
         // Whoever sends too much is told so; whoever is too slow has had their time.
-        if let (Some(connection), Ok(_) | Err(BodyError::TooSlow | BodyError::BrokenOff)) =
-            (connection, &read)
-        {
+        if matches!(read, Ok(_) | Err(BodyError::TooSlow | BodyError::BrokenOff)) {
             connection.set_unread_body(false);
         }
         read

@@ -26,7 +26,7 @@ async fn requests_that_come_at_once_take_turns_with_other_connections() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let handler = {
         let asked = Arc::clone(&asked);
-        move |request: Request<Incoming>| {
+        move |request: Received| {
             asked.lock().push(request.uri().path().to_owned());
             async { answer(StatusCode::OK, "text/plain", "ok") }
         }
