@@ -18,6 +18,7 @@ use hyper::{
     http::request::Parts,
 };
 use runtime::{
+    completed::completed,
     failpoint::{self, Point},
     http::{Answer, BodyError, RETRY_SOON, Received, answer, json, problem},
     metrics::labels::{Success, Webhook},
@@ -56,8 +57,8 @@ enum Refused {
 
 /// Answers and counts one webhook.
 ///
-/// Once the body is complete, a task of its own does the work: a sender that hangs up early, or a
-/// proxy whose timeout passes, must not leave an event stored and uncounted.
+/// Once the body is complete, the work is completed: a sender that hangs up early, or a proxy whose
+/// timeout passes, must not leave an event stored and uncounted.
 pub(crate) async fn accept(ingress: Arc<Ingress>, request: Received) -> Answer {
     let begun = Instant::now();
     let (head, body) = request.into_parts();
@@ -65,8 +66,8 @@ pub(crate) async fn accept(ingress: Arc<Ingress>, request: Received) -> Answer {
         Ok(body) => body,
         Err(error) => return conclude(&ingress, Err(Refused::Body(error)), begun),
     };
-    let delivering = tokio::spawn(async move { deliver(&ingress, &head, body, begun).await });
-    delivering.await.unwrap_or_else(|_| {
+    let delivering = completed(async move { deliver(&ingress, &head, body, begun).await });
+    delivering.await.unwrap_or_else(|| {
         problem(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",

@@ -22,6 +22,7 @@ mod expiry;
 mod failpoints;
 mod faults;
 mod fuzz_seeds;
+mod hang_ups;
 mod harness;
 mod hostile;
 mod ingress;

@@ -5,6 +5,7 @@
 //! depend on it.
 
 pub mod clock;
+pub mod completed;
 pub mod crypto;
 pub mod dial;
 pub mod failpoint;
