@@ -60,9 +60,13 @@ const SWEEP: Duration = Duration::from_millis(250);
 /// (somaxconn) is often the same.
 const BACKLOG: u32 = 4096;
 
-/// What the kernel keeps of answers that a client does not read, and of requests that we do not read
-/// yet, in bytes. Without it Linux lets each buffer of a connection grow to megabytes.
-const BUFFER: u32 = 64 * 1024;
+/// What the kernel keeps of answers that a client does not read, in bytes: nearly all have less than
+/// 1 KiB, and what nobody reads is work for nothing. Without it Linux lets each buffer of a connection
+/// grow to megabytes.
+const SEND_BUFFER: u32 = 16 * 1024;
+
+/// What the kernel keeps of requests that we do not read yet, in bytes.
+const RECEIVE_BUFFER: u32 = 64 * 1024;
 
 /// How long the kernel tries to deliver an answer to a client that acknowledges nothing, in
 /// milliseconds.
@@ -131,8 +135,8 @@ pub type OnConnection = Arc<dyn Fn(ConnectionEvent) + Send + Sync>;
 pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
-    socket.set_send_buffer_size(BUFFER)?;
-    socket.set_recv_buffer_size(BUFFER)?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     #[cfg(target_os = "linux")]
     nix::sys::socket::setsockopt(
         &socket,
