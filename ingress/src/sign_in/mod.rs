@@ -43,7 +43,7 @@ pub(crate) async fn answer_sign_in(
 ) -> Answer {
     let Some(service) = service else { return not_configured(endpoint) };
     let connection = Arc::clone(request.body().connection());
-    // Beside the head, whose parts outlive the body.
+    // For handlers that have only the head when they ask for the client's address.
     request.extensions_mut().insert(connection);
     let origin = request.headers().get(ORIGIN).cloned();
     // A proxy's forward-auth passes on the origin of whatever page the request comes from.

@@ -50,7 +50,7 @@ pub enum Closed {
     Crowded,
 }
 
-/// An open connection. Each request carries it as an extension.
+/// An open connection. The body of each request carries it.
 #[derive(Debug)]
 pub struct Connection {
     peer: IpAddr,
